@@ -1,0 +1,2 @@
+//! Tests any buildhook plugin, host or build cache.
+fn main() {}

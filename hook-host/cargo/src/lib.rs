@@ -1,0 +1,1 @@
+//! The Cargo front end of the buildhook host.

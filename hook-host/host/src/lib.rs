@@ -1,0 +1,1 @@
+//! The buildhook host library: sessions, deadlines, seal, restore.

@@ -1,0 +1,1 @@
+//! A buildhook store in a local directory.

@@ -1,0 +1,1 @@
+//! Write a buildhook plugin: one trait and a main of a few lines.

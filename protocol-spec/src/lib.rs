@@ -1,0 +1,1 @@
+//! The buildhook protocol: wire types and bounded framing.
