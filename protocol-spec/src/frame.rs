@@ -6,9 +6,9 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
-use crate::Message;
 use crate::limits::{MAX_FILES, MAX_LINE_BYTES};
-use crate::strict;
+use crate::message::Checked;
+use crate::{Message, strict};
 
 /// Why no message could be read.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +25,11 @@ pub enum FrameError {
     /// Not a JSON object as the protocol wants it.
     #[error("not a message: {0}")]
     Malformed(#[from] serde_json::Error),
+    /// A rule of the spec that a message to be written breaks.
+    #[error("not a message: {0}")]
+    Rule(&'static str),
     /// More file records than the limit.
-    #[error("more than {MAX_FILES} records in `files`")]
+    #[error("more than {MAX_FILES} file records")]
     TooManyFiles,
 }
 
@@ -70,11 +73,11 @@ impl<R: Read> Reader<R> {
 /// [`FrameError::Malformed`] or [`FrameError::TooManyFiles`].
 pub fn parse(line: &[u8]) -> Result<Message, FrameError> {
     let members = strict::parse_object(line)?;
-    let files = members.get("files").and_then(|files| files.as_array()).map_or(0, Vec::len);
-    if files > MAX_FILES {
+    let message = Message::from_members(members);
+    if message.longest_list() > MAX_FILES {
         return Err(FrameError::TooManyFiles);
     }
-    Ok(Message::from_members(members))
+    Ok(message)
 }
 
 /// Writes messages, each flushed.
@@ -90,17 +93,21 @@ impl<W: Write> Writer<W> {
         Self { inner, line: Vec::new() }
     }
 
-    /// Writes `message` as one line in one `write` and flushes.
+    /// Writes `message`, a [`Message`] or a typed view, as one line in one `write` and
+    /// flushes.
     ///
     /// # Errors
-    /// Those of the stream; `InvalidInput` when the line would break the limit, in which
-    /// case nothing was written.
-    pub fn write(&mut self, message: &Message) -> io::Result<()> {
+    /// Those of the stream; `InvalidInput` when the other side would refuse the line, in
+    /// which case nothing was written.
+    pub fn write<M: Checked>(&mut self, message: &M) -> io::Result<()> {
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         self.line.clear();
-        serde_json::to_writer(&mut self.line, message.members())?;
+        message.check().map_err(|rule| invalid(FrameError::Rule(rule)))?;
+        serde_json::to_writer(&mut self.line, message)
+            .map_err(|error| invalid(FrameError::Malformed(error)))?;
         self.line.push(b'\n');
         if self.line.len() > MAX_LINE_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, FrameError::TooLong));
+            return Err(invalid(FrameError::TooLong));
         }
         self.inner.write_all(&self.line)?;
         self.inner.flush()

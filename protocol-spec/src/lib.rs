@@ -9,7 +9,8 @@
 //! - duplicate members, arrays in place of objects, numbers that are not plain integers
 //!   and lone surrogates are refused before a type sees them (see [`strict`]);
 //! - unknown members are ignored by the types, and kept by [`Message`] for filters;
-//! - writing escapes nothing that need not be, one line per message.
+//! - writing refuses what reading would refuse, escapes nothing that need not be, and
+//!   puts each message on one line.
 //!
 //! What is not here: processes, deadlines, retries, files. The host and the SDK have them.
 
@@ -24,8 +25,8 @@ pub mod strict;
 pub use digest::{Digest, Key, ParseDigestError};
 pub use frame::{FrameError, Reader, Writer};
 pub use message::{
-    Answer, ErrorBody, ErrorKind, FileRecord, Hello, Hook, Lease, Message, PluginInfo, Purpose,
-    Reason, ReasonCode, Request, Scope, Stored, Unit,
+    Answer, Checked, ErrorBody, ErrorKind, FileRecord, Hello, Hook, Lease, Message, PluginInfo,
+    Purpose, Reason, ReasonCode, Request, Scope, Stored, Unit,
 };
 pub use name::{EntryName, NameError};
 pub use seal::{Seal, seal};

@@ -2,18 +2,33 @@
 
 use std::fmt::Write as _;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::limits::MAX_SEAL_BYTES;
 use crate::{Digest, FileRecord, Key};
 
 /// Domain tag: no other text that buildhook hashes begins so.
 const DOMAIN: &str = "buildhook-seal-v1\n";
 
-/// What a seal looks like on the wire; opaque to plugins, so any text up to 256 bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What a seal looks like on the wire; opaque to plugins, so any text of 1 to
+/// [`MAX_SEAL_BYTES`] bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
-pub struct Seal(pub String);
+pub struct Seal(
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_SEAL_BYTES)))] pub String,
+);
+
+impl<'de> Deserialize<'de> for Seal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() || text.len() > MAX_SEAL_BYTES {
+            return Err(D::Error::custom("a seal has 1 to 256 bytes"));
+        }
+        Ok(Self(text))
+    }
+}
 
 /// The seal of the host's files (`out/…`, `log/…`) among `files` under `key`.
 #[must_use]
