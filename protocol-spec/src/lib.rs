@@ -19,6 +19,8 @@ pub mod frame;
 pub mod limits;
 pub mod message;
 pub mod name;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod seal;
 pub mod strict;
 

@@ -11,8 +11,7 @@ use crate::{Digest, FileRecord, Key};
 /// Domain tag: no other text that buildhook hashes begins so.
 const DOMAIN: &str = "buildhook-seal-v1\n";
 
-/// What a seal looks like on the wire; opaque to plugins, so any text of 1 to
-/// [`MAX_SEAL_BYTES`] bytes.
+/// What a seal looks like on the wire; opaque to plugins, so any text of 1 to 256 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]

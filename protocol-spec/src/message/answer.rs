@@ -129,7 +129,7 @@ pub enum Stored {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub struct Reason {
-    /// One of [`ReasonCode`], or another word.
+    /// A word of SPEC.md §5, or another one.
     pub code: String,
     /// A sentence for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,6 +204,7 @@ impl ErrorBody {
 /// Sorts of faults (SPEC.md §9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = crate::schema::open))]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the words speak for themselves; SPEC.md §9 lists them")]
 pub enum ErrorKind {

@@ -23,10 +23,10 @@ pub struct Hello {
     /// The kinds of request it answers; absent exactly when `error` is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks: Option<Vec<String>>,
-    /// What it wants beyond the basics, such as [`FEATURE_MANIFEST`](crate::FEATURE_MANIFEST).
+    /// What it wants beyond the basics, such as `manifest` (SPEC.md §8).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
-    /// How many requests it accepts before it has answered, 1 to [`MAX_IN_FLIGHT`].
+    /// How many requests it accepts before it has answered.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = MAX_IN_FLIGHT)))]
     pub max_in_flight: u32,

@@ -35,6 +35,7 @@ impl Hook {
 /// What an entry is for; two purposes never share entries (BH-REQ-003).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = crate::schema::open))]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
     /// What a build made.
