@@ -8,11 +8,13 @@
 //!
 //! This file alone reads the environment.
 
+mod commands;
 mod config;
 mod environment;
 mod folders;
 mod report;
 mod session;
+mod tree;
 mod wrapper;
 
 use std::ffi::{OsStr, OsString};
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
     match args.first() {
         Some(first) if is_compiler(first) => wrapper::main(args, &env),
         Some(first) if first == SESSION => session::main(args.split_off(1), &env),
-        _ => ExitCode::SUCCESS,
+        _ => commands::main(args, &env),
     }
 }
 

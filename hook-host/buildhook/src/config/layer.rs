@@ -25,11 +25,11 @@ const MAX_MS: u64 = 600_000;
 /// The defaults keep a plugin that hangs within five seconds of an uncached build: the
 /// host stops asking after the second answer that does not come.
 pub(crate) const LIMITS: [Limit; 5] = [
-    Limit { key: "hello-ms", default: 2_000, max: MAX_MS },
+    Limit { key: "hello-ms", default: 3_000, max: MAX_MS },
     Limit { key: "want-to-build-ms", default: 2_000, max: MAX_MS },
-    Limit { key: "built-a-thing-ms", default: 5_000, max: MAX_MS },
-    Limit { key: "drain-ms", default: 2_000, max: MAX_MS },
-    Limit { key: "faults", default: 3, max: 1_000_000 },
+    Limit { key: "built-a-thing-ms", default: 4_000, max: MAX_MS },
+    Limit { key: "drain-ms", default: 3_000, max: MAX_MS },
+    Limit { key: "faults", default: 5, max: 1_000_000 },
 ];
 
 impl Limit {

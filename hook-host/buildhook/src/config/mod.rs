@@ -160,6 +160,19 @@ impl ConfigFile {
     }
 }
 
+/// The content of a workspace file, and the names of the settings in it that need the
+/// person's permission.
+///
+/// # Errors
+/// Mistakes in the file.
+pub(crate) fn privileged_settings(
+    path: &Path,
+) -> Result<(Vec<u8>, Vec<&'static str>), ConfigError> {
+    let text = read(path).map_err(|error| unreadable(path, &error))?;
+    let settings = file::parse(&text, path)?.take_privileged();
+    Ok((text.into_bytes(), settings))
+}
+
 fn user_layer(
     path: &Path,
     must_exist: bool,
@@ -202,6 +215,8 @@ fn workspace_layer(
 /// The nearest `buildhook.toml` at or above `start_dir`. The search ends at the root of
 /// the workspace (a `.git`, or a `Cargo.toml` with `[workspace]`) and below the home folder.
 pub(crate) fn find_workspace_file(env: &Environment, start_dir: &Path) -> Option<PathBuf> {
+    // One file has one name here, whatever links lead to it; permission goes by name.
+    let start_dir = fs::canonicalize(start_dir).ok()?;
     for dir in start_dir.ancestors() {
         if Some(dir) == env.home() {
             return None;

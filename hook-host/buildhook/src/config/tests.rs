@@ -88,8 +88,8 @@ impl Fixture {
 fn nothing_configured_is_the_embedded_store() {
     let config = Fixture::new().load().unwrap();
     assert!(matches!(config.hooks, Hooks::Embedded { .. }));
-    assert_eq!(config.limits.hello_ms, Sourced::default_value(2_000));
-    assert_eq!(config.limits.faults, Sourced::default_value(3));
+    assert_eq!(config.limits.hello_ms, Sourced::default_value(3_000));
+    assert_eq!(config.limits.faults, Sourced::default_value(5));
     assert_eq!(config.log.level.value, LogLevel::Error);
     assert!(config.files.is_empty() && config.notes().is_empty());
 }
@@ -168,11 +168,11 @@ fn the_search_ends_at_the_workspace() {
     assert_eq!(fixture.load().unwrap().limits.faults.value, 9);
     let deep = fixture.root.path().join("ws/deep");
     fs::write(deep.join("Cargo.toml"), "[workspace]\n").unwrap();
-    assert_eq!(fixture.load().unwrap().limits.faults.value, 3);
+    assert_eq!(fixture.load().unwrap().limits.faults.value, 5);
     fs::write(deep.join("Cargo.toml"), "[package]\nname = 'member'\n").unwrap();
     assert_eq!(fixture.load().unwrap().limits.faults.value, 9);
     fs::create_dir(deep.join(".git")).unwrap();
-    assert_eq!(fixture.load().unwrap().limits.faults.value, 3);
+    assert_eq!(fixture.load().unwrap().limits.faults.value, 5);
 }
 
 #[test]

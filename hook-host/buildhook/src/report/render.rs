@@ -9,8 +9,11 @@ use super::{HookReport, Outcome, SessionReport};
 /// The end of a `run`: what its sessions did, and once what they have to tell.
 pub(crate) fn summary(reports: &[SessionReport]) -> String {
     let totals = Totals::of(reports);
-    let mut text = headline(&totals);
-    if totals.units() > 0 {
+    let mut text = String::new();
+    if totals.units() == 0 {
+        text += "buildhook: the compiler was not called: all was fresh, or nothing was built\n";
+    } else {
+        text += &headline(&totals);
         push_sizes(&mut text, &totals);
     }
     push_reasons(&mut text, "not cacheable", &totals.uncached_reasons, &messages(reports));
@@ -198,7 +201,7 @@ mod tests {
 
     #[test]
     fn nothing_built() {
-        insta::assert_snapshot!(summary(&[]), @"buildhook: 0 units in 0 sessions: 0 hits, 0 misses, 0 not cacheable");
+        insta::assert_snapshot!(summary(&[]), @"buildhook: the compiler was not called: all was fresh, or nothing was built");
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) fn read_all(dir: &Path) -> Vec<SessionReport> {
 }
 
 /// The newest reports that can be read, newest first.
-pub(crate) fn newest_first(dir: &Path) -> impl Iterator<Item = SessionReport> {
+pub(crate) fn newest_first(dir: &Path) -> impl Iterator<Item = SessionReport> + use<> {
     paths(dir).unwrap_or_default().into_iter().rev().filter_map(|path| read(&path))
 }
 

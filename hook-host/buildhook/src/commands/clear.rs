@@ -1,0 +1,42 @@
+//! `buildhook clear`: an empty store, and nothing remembered.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Answer, Refusal};
+use crate::config::{self, Hooks};
+use crate::environment::Environment;
+use crate::report::render::Bytes;
+use crate::tree;
+
+/// What is printed.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Cleared {
+    removed: Vec<PathBuf>,
+    bytes: u64,
+    /// The store of a plugin is the plugin's affair.
+    kept: Option<&'static str>,
+}
+
+pub(super) fn clear(env: &Environment, json: bool) -> Result<Answer, Refusal> {
+    let config = config::load(env, &env.current_dir)?;
+    let host = config.folders.host();
+    let (store, kept) = match config.hooks {
+        Hooks::Embedded { dir, .. } => (dir.value, None),
+        Hooks::Commands { .. } => {
+            let kept = "a hook is configured: what its plugin stores was left alone";
+            (config.folders.store(), Some(kept))
+        }
+    };
+    let mut bytes = 0;
+    let removed = vec![store, host];
+    for dir in &removed {
+        bytes += tree::remove(dir)?;
+    }
+    Ok(Answer::of(json, &Cleared { removed, bytes, kept }, |cleared| {
+        let kept = cleared.kept.map(|kept| format!("note: {kept}\n")).unwrap_or_default();
+        format!("removed {}\n{kept}", Bytes(cleared.bytes))
+    }))
+}
