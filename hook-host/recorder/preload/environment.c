@@ -110,9 +110,6 @@ static void note_lookup(const void *caller, long number, const long *arguments, 
     case SYS_statfs:
         record_path(OP_STAT, caller, AT_FDCWD, path, error);
         break;
-    case SYS_chdir:
-        record_path(OP_CHDIR, caller, AT_FDCWD, path, error);
-        break;
 #ifdef __x86_64__
     case SYS_open:
         note_open(caller, AT_FDCWD, path, (int)arguments[1], (int)result);
@@ -156,6 +153,7 @@ static const char *undescribed(long number)
     case SYS_symlinkat:
     case SYS_unlinkat:
     case SYS_mkdirat:
+    case SYS_chdir:
     case SYS_fchdir:
 #ifdef __x86_64__
     case SYS_rename:
@@ -165,7 +163,7 @@ static const char *undescribed(long number)
     case SYS_rmdir:
     case SYS_mkdir:
 #endif
-        return "names changed by system call";
+        return "names or folders changed by system call";
     }
     return NULL;
 }

@@ -27,7 +27,6 @@ AT_FD(OP_REMOVE, int, unlinkat, (int fd, const char *path, int flags), (fd, path
 AT_CWD(OP_REMOVE, int, rmdir, (const char *path), (path))
 AT_CWD(OP_REMOVE, int, remove, (const char *path), (path))
 AT_CWD(OP_WRITE, int, truncate, (const char *path, off_t size), (path, size))
-AT_CWD(OP_CHDIR, int, chdir, (const char *path), (path))
 AT_CWD(OP_PLACE, int, symlink, (const char *target, const char *path), (target, path))
 AT_FD(OP_PLACE, int, symlinkat, (const char *target, int fd, const char *path),
       (target, fd, path))
@@ -84,11 +83,22 @@ HOOK(char *, mkdtemp, (char *path))
     return result;
 }
 
+/* The path first: once the folder has changed it means another. */
+HOOK(int, chdir, (const char *path))
+{
+    note_chdir(CALLER, path);
+    int result = REAL(chdir)(path);
+    if (result == 0) {
+        record_descriptor(OP_CHDIR, CALLER, AT_FDCWD);
+    }
+    return result;
+}
+
 HOOK(int, fchdir, (int fd))
 {
     int result = REAL(fchdir)(fd);
     if (result == 0) {
-        record_descriptor(OP_CHDIR, CALLER, fd);
+        record_descriptor(OP_CHDIR, CALLER, AT_FDCWD);
     }
     return result;
 }

@@ -52,7 +52,7 @@ void record_path(enum op op, const void *caller, int dirfd, const char *path, in
     errno = saved;
 }
 
-/* The path that an open descriptor has now. */
+/* The path that an open descriptor, or with AT_FDCWD the working folder, has now. */
 void record_descriptor(enum op op, const void *caller, int fd)
 {
     if (recording()) {
@@ -60,6 +60,16 @@ void record_descriptor(enum op op, const void *caller, int fd)
         log_relative(op, caller, fd, "", 0, 0);
         errno = saved;
     }
+}
+
+/* A folder about to become the working folder. */
+void note_chdir(const void *caller, const char *path)
+{
+    int saved = errno;
+    if (path && recording()) {
+        record_path(OP_RESOLVE, caller, AT_FDCWD, path, os_may(path, F_OK) ? 0 : errno);
+    }
+    errno = saved;
 }
 
 void record_name(enum op op, const void *caller, const char *name, size_t length, bool found)

@@ -84,7 +84,7 @@ enum op {
     OP_MAKE_DIR,
     OP_PLACE,        /* a name made by rename, link or symlink */
     OP_REMOVE,       /* a name removed by unlink, rmdir or rename */
-    OP_CHDIR,
+    OP_CHDIR,        /* the working folder is now this */
     OP_GETCWD,
     OP_GETENV,       /* text: name */
     OP_SETENV,       /* text: name */
@@ -133,6 +133,7 @@ void modules_refresh(void);
 /* path.c */
 void record_path(enum op op, const void *caller, int dirfd, const char *path, int error);
 void record_descriptor(enum op op, const void *caller, int fd);
+void note_chdir(const void *caller, const char *path);
 void record_name(enum op op, const void *caller, const char *name, size_t length, bool found);
 void record_process(enum op op, const void *caller, const char *path, uint32_t pid);
 void record_unobservable(const void *caller, const char *what);
