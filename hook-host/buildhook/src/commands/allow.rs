@@ -63,8 +63,8 @@ fn find(env: &Environment, path: Option<&Path>) -> Result<(Folders, PathBuf), Re
     let path = env.current_dir.join(path);
     let file = if path.is_dir() { path.join(WORKSPACE_FILE) } else { path };
     if file.file_name().is_none_or(|name| name != WORKSPACE_FILE) {
-        let message = format!("`{}` is not called {WORKSPACE_FILE}", file.display());
-        return Err(Refusal::usage(message));
+        let what = if file.exists() { "is not called" } else { "does not exist; name a" };
+        return Err(Refusal::usage(format!("`{}` {what} {WORKSPACE_FILE}", file.display())));
     }
     // A file that is gone can still be denied; its folder decides the rest of its name.
     let dir = file.parent().unwrap_or(Path::new("/"));
