@@ -1,0 +1,397 @@
+//! A hit: claims checked at once, contents when they are used.
+//!
+//! The seal over the claims was right when an [`Entry`] comes into being; each file is then
+//! checked against its claim while it is copied. So nothing is ever restored that is not,
+//! byte for byte, what some host has sealed under this key (BH-WANT-006).
+//!
+//! Restored files are always inodes of their own, with a fresh time: a tool that later writes
+//! in place must not reach a store, and another target folder must not see times change.
+//!
+//! Not covered: a host that is killed while it restores leaves files `.bh-*.tmp` beside the
+//! destinations.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use buildhook_protocol::name::check_unique;
+use buildhook_protocol::{Digest, EntryName, FileRecord, Key, Lease, Seal, seal};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
+
+use crate::copy::{self, Copier, CopyError};
+use crate::identity::Identity;
+use crate::scratch::Scratch;
+
+/// Called when a file of a hit turns out not to be what was claimed.
+pub(crate) type OnDamage = Box<dyn Fn(&RestoreError) + Send + Sync>;
+
+/// A hit whose claims hold: names, places, sizes, seal.
+pub struct Entry {
+    files: Vec<FileRecord>,
+    cost_ms: Option<u64>,
+    copier: Arc<Copier>,
+    on_damage: OnDamage,
+    /// Files leased as `owned` live here.
+    scratch: Option<Arc<Scratch>>,
+}
+
+/// A file that was restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// Its name within the entry.
+    pub name: EntryName,
+    /// Where it is now.
+    pub path: PathBuf,
+    /// Its verified digest.
+    pub digest: Digest,
+    /// Its stat, to remember the digest by.
+    pub identity: Identity,
+}
+
+/// Why an entry could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The plan or the caller names a file that the entry does not have.
+    #[error("the entry has no file `{0}`")]
+    NotInEntry(String),
+    /// A file is not what the plugin claimed.
+    #[error("`{name}` at {} {what}", path.display())]
+    Corrupt {
+        /// The file.
+        name: EntryName,
+        /// Where the plugin said that it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A file is not, or no longer, there.
+    #[error("`{name}` is not at {}", path.display())]
+    Vanished {
+        /// The file.
+        name: EntryName,
+        /// Where the plugin said that it is.
+        path: PathBuf,
+    },
+    /// A file of the plugin cannot be read.
+    #[error("`{name}` at {} cannot be read: {source}", path.display())]
+    Source {
+        /// The file.
+        name: EntryName,
+        /// Where the plugin said that it is.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A destination cannot be written: a full disk, a missing folder.
+    #[error("{} cannot be written: {source}", path.display())]
+    Destination {
+        /// The destination.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is larger than the caller is willing to hold in memory.
+    #[error("`{name}` has {size} bytes, more than the {max_bytes} expected")]
+    TooLarge {
+        /// The file.
+        name: EntryName,
+        /// Its size.
+        size: u64,
+        /// The caller's limit.
+        max_bytes: u64,
+    },
+}
+
+impl RestoreError {
+    /// Whether the entry is damaged: after building, store it again with `replace`.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Vanished { .. } | Self::Source { .. })
+    }
+
+    fn of(record: &FileRecord, destination: &Path, error: CopyError) -> Self {
+        let (name, path) = (record.name.clone(), record.path.clone());
+        match error {
+            CopyError::Vanished => Self::Vanished { name, path },
+            CopyError::Differs(what) => Self::Corrupt { name, path, what },
+            CopyError::Source(source) => Self::Source { name, path, source },
+            CopyError::Target(source) => Self::Destination { path: destination.to_owned(), source },
+        }
+    }
+}
+
+impl Entry {
+    /// Checks the claims of a hit; what is wrong, in words.
+    pub(crate) fn check(
+        key: &Key,
+        claimed: &Seal,
+        files: Vec<FileRecord>,
+        cost_ms: Option<u64>,
+        scratch: Arc<Scratch>,
+        copier: Arc<Copier>,
+        on_damage: OnDamage,
+    ) -> Result<Self, String> {
+        check_unique(files.iter().map(|file| &file.name)).map_err(|error| error.to_string())?;
+        if seal(key, &files) != *claimed {
+            return Err("its seal does not fit its files and key: another key's entry, or files \
+                        missing, added or changed"
+                .to_owned());
+        }
+        for file in &files {
+            check_place(file, scratch.path())?;
+        }
+        let owns = files.iter().any(|file| file.lease == Lease::Owned);
+        Ok(Self { files, cost_ms, copier, on_damage, scratch: owns.then_some(scratch) })
+    }
+
+    /// Its files; digests are claims until a file is read or restored.
+    #[must_use]
+    pub fn files(&self) -> &[FileRecord] {
+        &self.files
+    }
+
+    /// What building it took, in milliseconds of wall time, if whoever stored it said so.
+    #[must_use]
+    pub fn cost_ms(&self) -> Option<u64> {
+        self.cost_ms
+    }
+
+    /// The verified content of the file `name`, of at most `max_bytes`.
+    ///
+    /// # Errors
+    /// See [`RestoreError`].
+    pub fn read(&self, name: &str, max_bytes: u64) -> Result<Vec<u8>, RestoreError> {
+        let record = self.record(name)?;
+        if record.size > max_bytes {
+            let (name, size) = (record.name.clone(), record.size);
+            return Err(RestoreError::TooLarge { name, size, max_bytes });
+        }
+        self.tell(read_verified(record).map_err(|e| RestoreError::of(record, Path::new(""), e)))
+    }
+
+    /// Restores all files of `plan`, in its order, or none: each is copied, verified, to
+    /// another name beside its destination, and when all are there they are renamed.
+    ///
+    /// What is at a destination is replaced, never written through, symbolic or hard link or
+    /// not. Modes are 0644 or 0755 under the process's umask; times are those of the rename.
+    ///
+    /// # Errors
+    /// See [`RestoreError`]. Destinations are then as they were, or, if it happened while
+    /// renaming, some are missing.
+    pub fn restore(&self, plan: &[(EntryName, PathBuf)]) -> Result<Vec<Restored>, RestoreError> {
+        self.tell(self.try_restore(plan))
+    }
+
+    fn try_restore(&self, plan: &[(EntryName, PathBuf)]) -> Result<Vec<Restored>, RestoreError> {
+        let mut staged = Vec::with_capacity(plan.len());
+        for (name, destination) in plan {
+            let record = self.record(name.as_str())?;
+            let temporary = self
+                .stage(record, destination)
+                .map_err(|error| RestoreError::of(record, destination, error))?;
+            staged.push((record, destination.as_path(), temporary));
+        }
+        let mut restored = Vec::with_capacity(plan.len());
+        for (record, destination, temporary) in staged {
+            match temporary.publish(destination) {
+                Ok(identity) => restored.push(Restored {
+                    name: record.name.clone(),
+                    path: destination.to_owned(),
+                    digest: record.digest,
+                    identity,
+                }),
+                Err(source) => {
+                    // A part of an entry must not be taken for the whole.
+                    for file in &restored {
+                        let _ = fs::remove_file(&file.path);
+                    }
+                    let path = destination.to_owned();
+                    return Err(RestoreError::Destination { path, source });
+                }
+            }
+        }
+        Ok(restored)
+    }
+
+    /// A verified private copy of `record` beside `destination`.
+    fn stage(&self, record: &FileRecord, destination: &Path) -> Result<Temporary, CopyError> {
+        let (source, metadata) = copy::open(record)?;
+        if record.lease == Lease::Owned && metadata.nlink() == 1 {
+            copy::verify(&source, record)?;
+            if let Some(moved) = Temporary::from_owned(record, &source, destination)? {
+                return Ok(moved);
+            }
+            // Another file system: read it once more.
+            let (source, _) = copy::open(record)?;
+            return self.stage_copy(&source, record, destination);
+        }
+        self.stage_copy(&source, record, destination)
+    }
+
+    fn stage_copy(
+        &self,
+        source: &File,
+        record: &FileRecord,
+        destination: &Path,
+    ) -> Result<Temporary, CopyError> {
+        let (temporary, mut target) =
+            Temporary::create(destination, record.executable).map_err(CopyError::Target)?;
+        self.copier.copy(source, &mut target, record)?;
+        Ok(temporary)
+    }
+
+    fn record(&self, name: &str) -> Result<&FileRecord, RestoreError> {
+        let found = self.files.iter().find(|file| file.name.as_str() == name);
+        found.ok_or_else(|| RestoreError::NotInEntry(name.to_owned()))
+    }
+
+    fn tell<T>(&self, result: Result<T, RestoreError>) -> Result<T, RestoreError> {
+        result.inspect_err(|error| {
+            if error.is_damage() {
+                (self.on_damage)(error);
+            }
+        })
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry")
+            .field("files", &self.files)
+            .field("cost_ms", &self.cost_ms)
+            .field("scratch", &self.scratch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What can be told of a file without reading it.
+fn check_place(file: &FileRecord, scratch: &Path) -> Result<(), String> {
+    let named = |what: &str| format!("`{}` at {} {what}", file.name, file.path.display());
+    let metadata = fs::symlink_metadata(&file.path).map_err(|e| named(&format!("fails: {e}")))?;
+    if let Err(CopyError::Differs(what)) = copy::check(&metadata, file) {
+        return Err(named(what));
+    }
+    if file.lease == Lease::Owned {
+        // Resolved, since a plugin can make a symbolic link to a folder in there.
+        let folder = file.path.parent().and_then(|folder| fs::canonicalize(folder).ok());
+        if !folder.is_some_and(|folder| folder.starts_with(scratch)) {
+            return Err(named("is leased as `owned` but not within the scratch folder"));
+        }
+    }
+    Ok(())
+}
+
+fn read_verified(record: &FileRecord) -> Result<Vec<u8>, CopyError> {
+    let (source, _) = copy::open(record)?;
+    let mut content = Vec::with_capacity(usize::try_from(record.size).unwrap_or(0));
+    // One byte more shows a file that has grown since it was opened.
+    source.take(record.size + 1).read_to_end(&mut content).map_err(CopyError::Source)?;
+    if content.len() as u64 != record.size {
+        return Err(CopyError::Differs("has another size than claimed"));
+    }
+    if Digest::of(&content) != record.digest {
+        return Err(CopyError::Differs("has another content than claimed"));
+    }
+    Ok(content)
+}
+
+/// A file that has no lasting name yet; removed unless published.
+#[derive(Debug)]
+pub(crate) struct Temporary {
+    path: Option<PathBuf>,
+}
+
+impl Temporary {
+    /// A new empty file beside `destination`.
+    fn create(destination: &Path, executable: bool) -> io::Result<(Self, File)> {
+        let mode = if executable { 0o755 } else { 0o644 };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(mode);
+        loop {
+            let path = Self::name_beside(destination);
+            match options.open(&path) {
+                Ok(file) => return Ok((Self { path: Some(path) }, file)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The file of `record` itself, which is ours; `None` when it is on another file system.
+    fn from_owned(
+        record: &FileRecord,
+        source: &File,
+        destination: &Path,
+    ) -> Result<Option<Self>, CopyError> {
+        // The umask can only be read by changing it or by making a file: this one also keeps
+        // the name free.
+        let (temporary, placeholder) =
+            Self::create(destination, record.executable).map_err(CopyError::Target)?;
+        let permissions = placeholder.metadata().map_err(CopyError::Target)?.permissions();
+        source.set_permissions(permissions).map_err(CopyError::Target)?;
+        match fs::rename(&record.path, temporary.path()) {
+            Ok(()) => {
+                // The name may have changed hands since it was opened.
+                let moved = fs::symlink_metadata(temporary.path()).map_err(CopyError::Target)?;
+                let opened = source.metadata().map_err(CopyError::Source)?;
+                if (moved.dev(), moved.ino()) != (opened.dev(), opened.ino()) {
+                    return Err(CopyError::Differs("was replaced meanwhile"));
+                }
+                Ok(Some(temporary))
+            }
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(CopyError::Vanished),
+            Err(error) => Err(CopyError::Target(error)),
+        }
+    }
+
+    /// A hard link beside `destination` to the file at `source`.
+    pub(crate) fn link(source: &Path, destination: &Path) -> io::Result<Self> {
+        loop {
+            let path = Self::name_beside(destination);
+            match fs::hard_link(source, &path) {
+                Ok(()) => return Ok(Self { path: Some(path) }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.path.as_deref().unwrap_or_else(|| Path::new(""))
+    }
+
+    /// Gives the file its lasting name and a fresh time.
+    fn publish(self, destination: &Path) -> io::Result<Identity> {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: now, last_modification: now };
+        utimensat(CWD, self.path(), &times, AtFlags::SYMLINK_NOFOLLOW)?;
+        self.rename(destination)?;
+        fs::symlink_metadata(destination).map(|metadata| Identity::of(&metadata))
+    }
+
+    /// Gives the file its lasting name.
+    pub(crate) fn rename(mut self, destination: &Path) -> io::Result<()> {
+        fs::rename(self.path(), destination)?;
+        self.path = None;
+        Ok(())
+    }
+
+    /// A short name, so that any name that fits has room for it, new in this process.
+    fn name_beside(destination: &Path) -> PathBuf {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        destination.with_file_name(format!(".bh-{:x}-{number:x}.tmp", std::process::id()))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            let _ = fs::remove_file(path);
+        }
+    }
+}

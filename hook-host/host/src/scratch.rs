@@ -1,0 +1,147 @@
+//! Scratch folders: one for each request, removed with it, and nothing left for long by
+//! a host that was killed.
+//!
+//! Layout under a scratch root: `h-<random>/` for each host, which holds a lock on
+//! `h-<random>/lock` for as long as it lives, and in it `r-<n>/` for each request. The first
+//! use of a root removes the folders of hosts that are gone.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::sync::lock;
+
+/// Folders younger than this are never swept: their host may not hold its lock yet.
+const SWEEP_AGE: Duration = Duration::from_secs(600);
+const HOST_PREFIX: &str = "h-";
+const LOCK_NAME: &str = "lock";
+
+/// The scratch folder of one request; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    path: PathBuf,
+    /// Keeps the host's folder, and its lock, while a request is left.
+    _home: Arc<Home>,
+}
+
+impl Scratch {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A plugin may have made folders that cannot be listed; the next host tries again.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Makes scratch folders under any number of roots.
+#[derive(Debug, Default)]
+pub(crate) struct ScratchRoots {
+    homes: Mutex<HashMap<PathBuf, Arc<Home>>>,
+    next: AtomicU64,
+}
+
+impl ScratchRoots {
+    /// A new empty folder under `root`, which is made if need be.
+    pub(crate) fn create(&self, root: &Path) -> io::Result<Scratch> {
+        let path = |home: &Home| {
+            home.path.join(format!("r-{}", self.next.fetch_add(1, Ordering::Relaxed)))
+        };
+        let home = self.home(root)?;
+        let first = path(&home);
+        match fs::create_dir(&first) {
+            Ok(()) => Ok(Scratch { path: first, _home: home }),
+            // Someone has removed the root, with the whole target folder perhaps.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                lock(&self.homes).remove(root);
+                let home = self.home(root)?;
+                let second = path(&home);
+                fs::create_dir(&second)?;
+                Ok(Scratch { path: second, _home: home })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn home(&self, root: &Path) -> io::Result<Arc<Home>> {
+        let mut homes = lock(&self.homes);
+        if let Some(home) = homes.get(root) {
+            return Ok(Arc::clone(home));
+        }
+        let home = Arc::new(Home::create(root)?);
+        homes.insert(root.to_owned(), Arc::clone(&home));
+        Ok(home)
+    }
+}
+
+/// A host's own folder under one root.
+#[derive(Debug)]
+struct Home {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Home {
+    fn create(root: &Path) -> io::Result<Self> {
+        fs::create_dir_all(root)?;
+        // Absolute and without symbolic links: plugins get these paths, and what they call
+        // `owned` is compared with them.
+        let root = fs::canonicalize(root)?;
+        sweep(&root);
+        let path = loop {
+            let path = root.join(format!("{HOST_PREFIX}{:016x}", random()));
+            match fs::create_dir(&path) {
+                Ok(()) => break path,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        };
+        let lock = OpenOptions::new().write(true).create_new(true).open(path.join(LOCK_NAME))?;
+        // Fails only where the file system knows no locks; then age alone protects it.
+        let _ = flock(&lock, FlockOperation::NonBlockingLockExclusive);
+        Ok(Self { path, _lock: lock })
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes what hosts that are gone have left; never an error, it is only housekeeping.
+fn sweep(root: &Path) {
+    let Ok(entries) = fs::read_dir(root) else { return };
+    for entry in entries.flatten() {
+        let is_host = entry.file_name().to_string_lossy().starts_with(HOST_PREFIX);
+        let old = entry.metadata().and_then(|m| m.modified()).is_ok_and(|modified| {
+            SystemTime::now().duration_since(modified).is_ok_and(|age| age > SWEEP_AGE)
+        });
+        if is_host && old && is_abandoned(&entry.path()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn is_abandoned(home: &Path) -> bool {
+    match OpenOptions::new().write(true).open(home.join(LOCK_NAME)) {
+        Ok(file) => flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// A number that no other process makes at the same time, from the standard library's
+/// hash seeds.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one((std::process::id(), SystemTime::now()))
+}
