@@ -180,7 +180,6 @@ pub struct ErrorBody {
     /// A sentence for people: what happened and what to do.
     pub message: String,
     /// Whether the session is over.
-    #[serde(default)]
     pub scope: Scope,
     /// The chain of causes, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -221,12 +220,11 @@ pub enum ErrorKind {
 }
 
 /// How far an error reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// This request only.
-    #[default]
     Request,
     /// The session is over (BH-ERR-002).
     Session,

@@ -156,7 +156,7 @@ pub struct Unit {
     /// `debug`, `release` or another profile's folder name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
-    /// For example `rustc 1.95.0`.
+    /// The compiler and its version, as SPEC.md §3.1 shows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub toolchain: Option<String>,
     /// The package's features that are on.

@@ -93,7 +93,7 @@ fn wrong_types_are_refused<T: Checked + DeserializeOwned>(value: &Value) {
 #[test]
 fn each_member_has_one_type_and_no_struct_comes_as_an_array() {
     wrong_types_are_refused::<Hello>(&full_hello());
-    let error = json!({"kind": "config", "message": "m", "caused-by": ["c"]});
+    let error = json!({"kind": "config", "message": "m", "scope": "session", "caused-by": ["c"]});
     wrong_types_are_refused::<Hello>(
         &json!({"v": [1], "plugin": {"name": "p", "version": "1"}, "error": error}),
     );
@@ -174,7 +174,12 @@ fn rules_between_members_hold() {
     refused::<Hello>(&hello, "/plugin/name", json!(""), "no name");
     refused::<Hello>(&hello, "/plugin/version", json!(""), "no version");
     refused::<Hello>(&hello, "/hooks", Value::Null, "exactly one");
-    refused::<Hello>(&hello, "/error", json!({"kind": "x", "message": "m"}), "exactly one");
+    refused::<Hello>(
+        &hello,
+        "/error",
+        json!({"kind": "x", "message": "m", "scope": "session"}),
+        "exactly one",
+    );
     refused::<Hello>(&hello, "/max-in-flight", json!(0), "between 1 and 256");
     refused::<Hello>(&hello, "/max-in-flight", json!(257), "between 1 and 256");
 
@@ -205,7 +210,7 @@ fn open_lists_take_unknown_words() {
     request["purpose"] = json!("graph");
     assert_eq!(read::<Request>(&request).unwrap().purpose, Purpose::Other);
 
-    let error = json!({"kind": "error", "id": 1, "error": {"kind": "moon", "message": "m"}});
+    let error = json!({"kind": "error", "id": 1, "error": {"kind": "moon", "message": "m", "scope": "request"}});
     match read::<Answer>(&error).unwrap() {
         Answer::Error { error, .. } => {
             assert_eq!((error.kind, error.scope), (ErrorKind::Other, Scope::Request));
