@@ -63,7 +63,18 @@ pub fn open(record: &FileRecord) -> Result<File, CopyError> {
 /// # Errors
 /// Those of [`open`], of `sink`, and [`CopyError::Contradicts`] for another digest.
 pub fn read_verified(record: &FileRecord, sink: impl Write) -> Result<(), CopyError> {
-    let source = open(record)?;
+    read_verified_from(open(record)?, record, sink)
+}
+
+/// [`read_verified`] for a file that is already open.
+///
+/// # Errors
+/// Those of [`read_verified`].
+pub fn read_verified_from(
+    source: impl Read,
+    record: &FileRecord,
+    sink: impl Write,
+) -> Result<(), CopyError> {
     let (digest, size) = copy_and_digest(source, sink)?;
     if size != record.size {
         return Err(contradicts(record, "its size changed while it was read"));

@@ -42,6 +42,7 @@ mod plugin;
 mod serve;
 mod start;
 mod stdio;
+pub mod testing;
 
 pub use buildhook_protocol as protocol;
 pub use plugin::{About, Built, Call, Deadline, Done, Error, Hit, Plugin, Want};
