@@ -1,0 +1,169 @@
+//! Steps that change files.
+
+use std::fs::{self, File, FileTimes};
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Component, Path, PathBuf};
+
+use super::case::{Damage, Step};
+use super::sandbox::Sandbox;
+
+/// Reports list this many files of a tree.
+const TREE_LIMIT: usize = 400;
+
+/// Applies a step that only changes files below or beside `folder`.
+pub(super) fn apply(step: &Step, folder: &Path, sandbox: &Sandbox) -> io::Result<()> {
+    let at = |path: &str| join(folder, path);
+    match step {
+        Step::Write(path, content) => sandbox.write(&at(path), content),
+        Step::Forge(path, content) => forge(&at(path), &sandbox.fill(content)),
+        Step::Remove(path) => remove(&at(path)),
+        Step::Rename(from, to) => fs::rename(at(from), at(to)),
+        Step::Copy(from, to) => copy(&at(from), &at(to)),
+        Step::Link { at: link, to } => {
+            remove(&at(link))?;
+            symlink(sandbox.fill(to), at(link))
+        }
+        _ => Err(io::Error::other("not a step that changes files")),
+    }
+}
+
+/// Joins and resolves `..` by name, so that paths in logs are plain.
+pub(super) fn join(folder: &Path, path: &str) -> PathBuf {
+    let mut joined = PathBuf::new();
+    for component in folder.join(path).components() {
+        match component {
+            Component::ParentDir => {
+                joined.pop();
+            }
+            Component::CurDir => {}
+            other => joined.push(other),
+        }
+    }
+    joined
+}
+
+/// Removes a file, a link or a tree; what is absent already is no error. A
+/// link to a folder is kept and the folder behind it emptied.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    let kind = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if kind.is_dir() {
+        fs::remove_dir_all(path)
+    } else if kind.is_symlink() && path.is_dir() && path.ends_with("target") {
+        let real = path.canonicalize()?;
+        fs::remove_dir_all(&real)?;
+        fs::create_dir(real)
+    } else {
+        fs::remove_file(path)
+    }
+}
+
+fn forge(path: &Path, content: &str) -> io::Result<()> {
+    let before = fs::metadata(path)?;
+    if before.len() != content.len() as u64 {
+        return Err(io::Error::other(format!("{}: a forged file keeps its size", path.display())));
+    }
+    fs::write(path, content)?;
+    File::options()
+        .write(true)
+        .open(path)?
+        .set_times(FileTimes::new().set_modified(before.modified()?))
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, copy) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            symlink(fs::read_link(&source)?, &copy)?;
+        } else if kind.is_dir() {
+            if !source.join("CACHEDIR.TAG").exists() {
+                self::copy(&source, &copy)?;
+            }
+        } else {
+            fs::copy(&source, &copy)?;
+            let modified = entry.metadata()?.modified()?;
+            File::options()
+                .write(true)
+                .open(&copy)?
+                .set_times(FileTimes::new().set_modified(modified))?;
+        }
+    }
+    Ok(())
+}
+
+/// Harms every file of the cache under test.
+pub(super) fn damage(root: &Path, damage: Damage) -> io::Result<()> {
+    let cache = root.join("cache");
+    if damage == Damage::Unusable {
+        remove(&cache)?;
+        return fs::write(cache, "not a folder\n");
+    }
+    let mut files = Vec::new();
+    regular_files(&cache, &mut files)?;
+    regular_files(&root.join("home"), &mut files)?;
+    files.sort();
+    for (i, path) in files.iter().enumerate() {
+        let mut bytes = fs::read(path)?;
+        let middle = bytes.len() / 2;
+        match damage {
+            Damage::Flip => {
+                if let Some(byte) = bytes.get_mut(middle) {
+                    *byte ^= 0xff;
+                }
+            }
+            Damage::Truncate => bytes.truncate(middle),
+            Damage::Blank => bytes.clear(),
+            Damage::Thin if i % 2 == 0 => {
+                fs::remove_file(path)?;
+                continue;
+            }
+            Damage::Thin | Damage::Unusable => continue,
+        }
+        // A store may keep its files read-only, or share them with a target
+        // folder by hard links: what is harmed is the store's copy.
+        let harmed = path.with_extension("harmed");
+        fs::write(&harmed, bytes)?;
+        fs::set_permissions(&harmed, fs::metadata(path)?.permissions())?;
+        fs::rename(harmed, path)?;
+    }
+    Ok(())
+}
+
+fn regular_files(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            regular_files(&entry.path(), found)?;
+        } else if kind.is_file() {
+            found.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// The files below a folder with their sizes, for reports.
+pub(super) fn tree(folder: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    // A folder that cannot be listed is shown as empty: reports are for people.
+    if regular_files(folder, &mut files).is_err() {
+        return Vec::new();
+    }
+    files.sort();
+    files
+        .iter()
+        .take(TREE_LIMIT)
+        .map(|path| {
+            let size = fs::metadata(path).map_or(0, |m| m.len());
+            let name = path.strip_prefix(folder).unwrap_or(path).display();
+            format!("{name} {size}")
+        })
+        .collect()
+}
