@@ -114,6 +114,11 @@ impl Folders {
         self.cache.join("host")
     }
 
+    /// The library that observes compiles, put there when first needed.
+    pub(crate) fn recorder(&self) -> PathBuf {
+        self.host().join("recorder")
+    }
+
     /// The manifests behind recent keys, for `explain`.
     pub(crate) fn manifests(&self) -> PathBuf {
         self.host().join("manifests")

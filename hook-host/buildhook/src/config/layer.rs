@@ -6,13 +6,11 @@ use super::problem::{ConfigError, Place, Problem};
 use super::value::{ByteSize, HookCommand, LogLevel, Source, Sourced, parse_log};
 use crate::environment::Environment;
 
-/// A limit's key, range and default.
+/// A limit's key and range.
 #[derive(Debug)]
 pub(crate) struct Limit {
     /// Its key in `[limits]`.
     pub(crate) key: &'static str,
-    /// The default.
-    pub(crate) default: u64,
     /// The largest value.
     pub(crate) max: u64,
 }
@@ -21,15 +19,12 @@ pub(crate) struct Limit {
 const MAX_MS: u64 = 600_000;
 
 /// The limits, in the order of [`super::Limits`].
-///
-/// The defaults keep a plugin that hangs within five seconds of an uncached build: the
-/// host stops asking after the second answer that does not come.
 pub(crate) const LIMITS: [Limit; 5] = [
-    Limit { key: "hello-ms", default: 3_000, max: MAX_MS },
-    Limit { key: "want-to-build-ms", default: 2_000, max: MAX_MS },
-    Limit { key: "built-a-thing-ms", default: 4_000, max: MAX_MS },
-    Limit { key: "drain-ms", default: 3_000, max: MAX_MS },
-    Limit { key: "faults", default: 5, max: 1_000_000 },
+    Limit { key: "hello-ms", max: MAX_MS },
+    Limit { key: "want-to-build-ms", max: MAX_MS },
+    Limit { key: "built-a-thing-ms", max: MAX_MS },
+    Limit { key: "drain-ms", max: MAX_MS },
+    Limit { key: "faults", max: 1_000_000 },
 ];
 
 impl Limit {

@@ -18,12 +18,12 @@ mod value;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fs_err as fs;
 use serde::Serialize;
 
 pub(crate) use allow::{Permission, allow, deny, permission};
-pub(crate) use layer::LIMITS;
 pub(crate) use problem::{ConfigError, Place, Problem};
 pub(crate) use value::{ByteSize, HookCommand, LogLevel, Sourced};
 
@@ -144,6 +144,20 @@ impl Config {
     }
 }
 
+impl Limits {
+    /// What the host makes of them; bounds that are not configured keep their defaults.
+    pub(crate) fn for_host(&self) -> buildhook_host::Limits {
+        buildhook_host::Limits {
+            hello: Duration::from_millis(self.hello_ms.value),
+            want: Duration::from_millis(self.want_to_build_ms.value),
+            built: Duration::from_millis(self.built_a_thing_ms.value),
+            drain: Duration::from_millis(self.drain_ms.value),
+            faults_until_off: u32::try_from(self.faults.value).unwrap_or(u32::MAX),
+            ..buildhook_host::Limits::default()
+        }
+    }
+}
+
 impl ConfigFile {
     fn note(&self) -> Option<String> {
         if self.not_allowed.is_empty() {
@@ -256,20 +270,22 @@ fn effective(
             max_size: layer.max_size.unwrap_or(Sourced::default_value(DEFAULT_MAX_SIZE)),
         }
     };
-    let mut limits = layer
-        .limits
-        .into_iter()
-        .zip(&LIMITS)
-        .map(|(limit, range)| limit.unwrap_or(Sourced::default_value(range.default)));
-    let mut limit = || limits.next().unwrap_or(Sourced::default_value(0));
+    let [hello_ms, want_to_build_ms, built_a_thing_ms, drain_ms, faults] = layer.limits;
+    let default = buildhook_host::Limits::default();
+    let time = |limit: Option<Sourced<u64>>, default: Duration| {
+        limit.unwrap_or_else(|| {
+            Sourced::default_value(u64::try_from(default.as_millis()).unwrap_or(u64::MAX))
+        })
+    };
     Config {
         hooks,
         limits: Limits {
-            hello_ms: limit(),
-            want_to_build_ms: limit(),
-            built_a_thing_ms: limit(),
-            drain_ms: limit(),
-            faults: limit(),
+            hello_ms: time(hello_ms, default.hello),
+            want_to_build_ms: time(want_to_build_ms, default.want),
+            built_a_thing_ms: time(built_a_thing_ms, default.built),
+            drain_ms: time(drain_ms, default.drain),
+            faults: faults
+                .unwrap_or_else(|| Sourced::default_value(u64::from(default.faults_until_off))),
         },
         log: Log {
             file: layer

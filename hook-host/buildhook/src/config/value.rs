@@ -4,9 +4,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use buildhook_host::{Launch, PluginCommand};
 use serde::{Serialize, Serializer};
 
 use super::problem::{Place, nearest};
+use crate::environment::Environment;
 
 /// A value and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,14 +74,10 @@ impl HookCommand {
         Ok(Self { words })
     }
 
-    /// What to start.
-    pub(crate) fn program(&self) -> &str {
-        &self.words[0]
-    }
-
-    /// Its arguments.
-    pub(crate) fn args(&self) -> &[String] {
-        &self.words[1..]
+    /// How the host reaches it; the plugin gets the variables of `env`.
+    pub(crate) fn launch(&self, env: &Environment) -> Launch {
+        let variables = env.variables.clone();
+        Launch::Command(PluginCommand::new(&self.words[0], &self.words[1..], variables))
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod totals;
 
 use std::path::PathBuf;
 
+use buildhook_host::HookReport;
 use serde::{Deserialize, Serialize};
 
 /// One session: all the units of one `cargo build` (or another tool that calls the compiler).
@@ -90,31 +91,4 @@ pub(crate) struct UnitReason {
     pub(crate) code: String,
     /// A sentence for people; may be empty.
     pub(crate) message: String,
-}
-
-/// How the plugins of one session behaved.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-pub(crate) struct HookReport {
-    /// Name and version as each plugin gave them in its hello.
-    pub(crate) plugins: Vec<String>,
-    /// Requests sent.
-    pub(crate) requests: u64,
-    /// What went wrong, each kind of fault once.
-    pub(crate) faults: Vec<Fault>,
-    /// Why the plugin was left alone for the rest of the build.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) left_alone: Option<String>,
-}
-
-/// Something that a plugin did wrong.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-pub(crate) struct Fault {
-    /// A stable word to count by, such as `timeout` or `bad-message`.
-    pub(crate) kind: String,
-    /// The first of its kind, in words that name the plugin.
-    pub(crate) message: String,
-    /// How often it happened.
-    pub(crate) count: u64,
 }

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
+use buildhook_host::HookReport;
+
 use super::totals::Totals;
-use super::{HookReport, Outcome, SessionReport};
+use super::{Outcome, SessionReport};
 
 /// The end of a `run`: what its sessions did, and once what they have to tell.
 pub(crate) fn summary(reports: &[SessionReport]) -> String {
@@ -99,13 +101,17 @@ pub(crate) fn tell_once(reports: &[SessionReport]) -> Vec<String> {
 }
 
 fn fault_lines(hook: &HookReport) -> Vec<String> {
-    let fault = |fault: &super::Fault| match fault.count {
-        0 | 1 => format!("plugin fault: {}: {}", fault.kind, fault.message),
-        n => format!("plugin fault: {}: {} ({n} times)", fault.kind, fault.message),
-    };
-    let mut lines: Vec<_> = hook.faults.iter().map(fault).collect();
-    let left = hook.left_alone.as_ref();
-    lines.extend(left.map(|why| format!("the plugin was left alone for the rest: {why}")));
+    let mut lines = Vec::new();
+    for plugin in &hook.plugins {
+        let name = plugin.name.as_ref().unwrap_or(&plugin.command);
+        for fault in &plugin.faults {
+            let times =
+                if fault.count > 1 { format!(" ({} times)", fault.count) } else { "".into() };
+            lines.push(format!("plugin `{name}`: {}{times}", fault.fault.message));
+        }
+        let off = plugin.switched_off.iter();
+        lines.extend(off.map(|why| format!("plugin `{name}` was left alone: {why}")));
+    }
     lines
 }
 
@@ -151,9 +157,24 @@ impl fmt::Display for Time {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::report::{Fault, UnitReason, UnitReport};
+    use crate::report::{UnitReason, UnitReport};
+
+    /// A plugin that did not answer in time so many times.
+    pub(crate) fn timed_out(count: u64) -> HookReport {
+        let fault = serde_json::json!({
+            "fault": {"kind": "timeout", "message": "no answer within 2000 ms"},
+            "hook": "want-to-build",
+            "count": count,
+        });
+        let plugin = serde_json::json!({
+            "command": "plug --x",
+            "faults": [fault],
+            "switched-off": ["it has cost 3500 ms"],
+        });
+        serde_json::from_value(serde_json::json!({ "plugins": [plugin] })).unwrap()
+    }
 
     fn example() -> Vec<SessionReport> {
         let unit = |outcome, code: &str, message: &str| UnitReport {
@@ -163,15 +184,6 @@ mod tests {
             saved_ms: 61_234,
             ..UnitReport::default()
         };
-        let hook = HookReport {
-            faults: vec![Fault {
-                kind: "timeout".into(),
-                message: "`plug` did not say hello within 2000 ms".into(),
-                count: 3,
-            }],
-            left_alone: Some("3 faults".into()),
-            ..HookReport::default()
-        };
         let report = SessionReport {
             units: vec![
                 unit(Outcome::Hit, "", ""),
@@ -180,7 +192,7 @@ mod tests {
                 unit(Outcome::Failed, "", ""),
             ],
             notes: vec!["one thing to know".into()],
-            hook,
+            hook: timed_out(3),
             ..SessionReport::default()
         };
         vec![report.clone(), report]
@@ -194,8 +206,8 @@ mod tests {
           not cacheable: 2 × stdin (the source is read from standard input)
           missed: 2 × not-found
           note: one thing to know
-          plugin fault: timeout: `plug` did not say hello within 2000 ms (3 times)
-          the plugin was left alone for the rest: 3 faults
+          plugin `plug --x`: no answer within 2000 ms (3 times)
+          plugin `plug --x` was left alone: it has cost 3500 ms
         ");
     }
 

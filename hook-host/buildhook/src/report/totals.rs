@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use buildhook_host::FaultKind;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
@@ -83,8 +84,8 @@ impl Totals {
                 Outcome::Failed => self.failed += 1,
             }
         }
-        for fault in &report.hook.faults {
-            count(&mut self.faults, &fault.kind, fault.count);
+        for fault in report.hook.plugins.iter().flat_map(|plugin| &plugin.faults) {
+            count(&mut self.faults, &word(fault.fault.kind), fault.count);
         }
     }
 }
@@ -94,6 +95,12 @@ fn count(counts: &mut BTreeMap<String, u64>, code: &str, times: u64) {
         Some(count) => *count += times,
         None => drop(counts.insert(code.to_owned(), times)),
     }
+}
+
+/// The word for a kind of fault, as reports have it.
+fn word(kind: FaultKind) -> String {
+    let value = serde_json::to_value(kind).unwrap_or_default();
+    value.as_str().unwrap_or("other").to_owned()
 }
 
 /// The totals kept in `host_dir`; nothing counted when there are none that can be read.
@@ -115,7 +122,8 @@ pub(super) fn add(host_dir: &Path, report: &SessionReport) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Fault, UnitReason, UnitReport};
+    use crate::report::render::tests::timed_out;
+    use crate::report::{UnitReason, UnitReport};
 
     #[test]
     fn adds_up_by_outcome_and_reason() {
@@ -137,7 +145,7 @@ mod tests {
             ],
             ..SessionReport::default()
         };
-        report.hook.faults.push(Fault { kind: "timeout".into(), count: 2, ..Fault::default() });
+        report.hook = timed_out(2);
         let totals = Totals::of([&report, &report]);
         assert_eq!(
             totals,

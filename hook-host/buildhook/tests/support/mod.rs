@@ -7,6 +7,7 @@
 //! `RUSTC` is a script that notes each compile and runs the real compiler, so that a
 //! [`Build`] knows what was really compiled, whatever buildhook says.
 
+#![allow(unreachable_pub, reason = "shared by several test programs")]
 #![allow(dead_code, reason = "each test program uses its own part")]
 #![allow(clippy::disallowed_methods, reason = "tests find the compiler that Cargo runs them with")]
 

@@ -4,6 +4,7 @@
 //! here; `doctor` is where it is told in full.
 
 mod cache;
+mod hook;
 mod system;
 
 use std::fmt::Write as _;
@@ -66,6 +67,8 @@ pub(super) fn doctor(env: &Environment, json: bool) -> Answer {
     checks.push(system::wrapper(env));
     if let Ok(config) = &config {
         checks.extend(cache::checks(config));
+        checks.extend(hook::plugins(config, env));
+        checks.push(hook::recorder(config));
         checks.push(last_faults(config));
     }
     let healthy = checks.iter().all(|check| check.state != State::Wrong);
