@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Builds buildhook, and with it a real project twice: here, and in another folder under
+# another CARGO_HOME with an empty target folder, where no crate may be compiled again.
+#
+# Needs: Rust (see rust-toolchain.toml), a C compiler, the network. Needs no root, leaves
+# the person's cache and configuration alone, and removes what it made but buildhook.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../.ci/environment.sh"
+
+package=ripgrep
+version=14.1.1
+program=rg
+
+lab=$(mktemp -d)
+lab=$(cd "$lab" && pwd -P)
+trap 'rm -rf "$lab"' EXIT
+
+say "building buildhook"
+project_cargo build --release --locked -p buildhook --target-dir "$target"
+buildhook=$target/release/buildhook
+
+say "fetching $package $version"
+mkdir -p "$lab/fetch/src"
+cat > "$lab/fetch/Cargo.toml" <<TOML
+[package]
+name = "fetch"
+version = "0.0.0"
+edition = "2021"
+[dependencies]
+$package = "=$version"
+TOML
+touch "$lab/fetch/src/lib.rs"
+(cd "$lab/fetch" && CARGO_HOME=$lab/home-a cargo fetch --quiet 2> /dev/null)
+source=$(echo "$lab"/home-a/registry/src/*/"$package-$version")
+mkdir -p "$lab/here" "$lab/some/where/else"
+cp -r "$source" "$lab/here/$package"
+cp -r "$source" "$lab/some/where/else/$package"
+(cd "$lab/here/$package" && CARGO_HOME=$lab/home-a cargo fetch --quiet --locked)
+cp -r "$lab/home-a" "$lab/home-b"
+
+# Notes each compile and runs the real compiler.
+export COUNT=$lab/compiles REAL_RUSTC
+REAL_RUSTC=$(rustc --print sysroot)/bin/rustc
+cat > "$lab/rustc" <<'SH'
+#!/bin/sh
+for word do
+    case $previous$word in
+        --crate-name___) break ;;
+        --crate-name*) echo "$word" >> "$COUNT"; break ;;
+    esac
+    if [ "$word" = --crate-name ]; then previous=$word; else previous=; fi
+done
+exec "$REAL_RUSTC" "$@"
+SH
+chmod +x "$lab/rustc"
+
+# build NAME FOLDER CARGO_HOME: a build, its time and its compiles.
+build() {
+    say "building $package in $2"
+    : > "$COUNT"
+    local start=${EPOCHREALTIME/[.,]/}
+    (
+        cd "$2"
+        export CARGO_HOME=$3 CARGO_NET_OFFLINE=true RUSTC=$lab/rustc
+        export BUILDHOOK_CACHE_DIR=$lab/cache BUILDHOOK_CONFIG=/dev/null
+        "$buildhook" run -- cargo build --locked
+    )
+    local end=${EPOCHREALTIME/[.,]/}
+    printf '%-12s %6d ms  %3d crates compiled\n' "$1" $(((end - start) / 1000)) \
+        "$(wc -l < "$COUNT")" >> "$lab/table"
+    compiled=$(wc -l < "$COUNT")
+}
+
+build "here" "$lab/here/$package" "$lab/home-a"
+build "elsewhere" "$lab/some/where/else/$package" "$lab/home-b"
+elsewhere=$compiled
+build "once more" "$lab/some/where/else/$package" "$lab/home-b"
+
+say "result"
+cat "$lab/table"
+binary=$lab/some/where/else/$package/target/debug/$program
+"$binary" --version | head -n 1
+if [ "$elsewhere" -ne 0 ]; then
+    echo "demo: $elsewhere crates were compiled again" >&2
+    exit 1
+fi
+if grep -q -F "$lab/here" "$binary"; then
+    echo "demo: the program holds the path of the first folder" >&2
+    exit 1
+fi
+echo "every crate of the second build came from the cache"
