@@ -10,29 +10,26 @@
     HOOK(char *, symbol, (const char *name))                                      \
     {                                                                             \
         char *value = REAL(symbol)(name);                                         \
-        record_name(OP_GETENV, CALLER, name, name ? strlen(name) : 0, value != NULL); \
+        record_text(OP_GETENV, CALLER, name, value != NULL);                      \
         return value;                                                             \
     }
 HOOK_GETENV(getenv)
 
 HOOK(int, setenv, (const char *name, const char *value, int overwrite))
 {
-    record_name(OP_SETENV, CALLER, name, name ? strlen(name) : 0, true);
+    record_text(OP_SETENV, CALLER, name, true);
     return REAL(setenv)(name, value, overwrite);
 }
 
 HOOK(int, unsetenv, (const char *name))
 {
-    record_name(OP_SETENV, CALLER, name, name ? strlen(name) : 0, false);
+    record_text(OP_SETENV, CALLER, name, false);
     return REAL(unsetenv)(name);
 }
 
 HOOK(int, putenv, (char *assignment))
 {
-    if (assignment) {
-        size_t length = strcspn(assignment, "=");
-        record_name(OP_SETENV, CALLER, assignment, length, assignment[length] == '=');
-    }
+    record_assignment(CALLER, assignment);
     return REAL(putenv)(assignment);
 }
 
@@ -44,7 +41,7 @@ HOOK(void *, dlopen, (const char *path, int mode))
         record_path(OP_DLOPEN, CALLER, AT_FDCWD, path, os_may(path, F_OK) ? 0 : ENOENT);
         errno = saved;
     } else if (path) {
-        record_name(OP_DLOPEN, CALLER, path, strlen(path), true);
+        record_text(OP_DLOPEN, CALLER, path, true);
     }
     return REAL(dlopen)(path, mode);
 }

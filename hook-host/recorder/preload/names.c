@@ -107,9 +107,7 @@ HOOK(int, fchdir, (int fd))
     HOOK(char *, name, parameters)                                                \
     {                                                                             \
         char *result = REAL(name) arguments;                                      \
-        if (result) {                                                             \
-            record_name(OP_GETCWD, CALLER, result, strlen(result), true);         \
-        }                                                                         \
+        record_text(OP_GETCWD, CALLER, result, true);                             \
         return result;                                                            \
     }
 HOOK_CWD(getcwd, (char *to, size_t size), (to, size))

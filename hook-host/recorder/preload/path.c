@@ -72,13 +72,27 @@ void note_chdir(const void *caller, const char *path)
     errno = saved;
 }
 
-void record_name(enum op op, const void *caller, const char *name, size_t length, bool found)
+static void log_text(enum op op, const void *caller, const char *text, size_t length, bool found)
 {
-    if (name && recording()) {
-        int saved = errno;
-        struct piece piece = {name, length};
-        log_event(op, found ? FOUND : ABSENT, module_of(caller), 0, &piece, 1);
-        errno = saved;
+    int saved = errno;
+    struct piece piece = {text, length};
+    log_event(op, found ? FOUND : ABSENT, module_of(caller), 0, &piece, 1);
+    errno = saved;
+}
+
+void record_text(enum op op, const void *caller, const char *text, bool found)
+{
+    if (text && recording()) {
+        log_text(op, caller, text, strlen(text), found);
+    }
+}
+
+/* The argument of putenv: an assignment, or the name of a variable to unset. */
+void record_assignment(const void *caller, const char *assignment)
+{
+    if (assignment && recording()) {
+        size_t length = strcspn(assignment, "=");
+        log_text(OP_SETENV, caller, assignment, length, assignment[length] == '=');
     }
 }
 

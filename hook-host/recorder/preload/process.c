@@ -137,7 +137,7 @@ static void note_program(const void *caller, const char *file, bool search)
         record_path(OP_READ, caller, AT_FDCWD, file, os_may(file, F_OK) ? 0 : errno);
     } else {
         const char *path = getenv("PATH");
-        record_name(OP_GETENV, caller, "PATH", 4, path != NULL);
+        record_text(OP_GETENV, caller, "PATH", path != NULL);
         for (path = path ? path : "/bin:/usr/bin";; path++) {
             size_t length = strcspn(path, ":");
             if (probe(caller, path, length, file)) {

@@ -134,7 +134,8 @@ void modules_refresh(void);
 void record_path(enum op op, const void *caller, int dirfd, const char *path, int error);
 void record_descriptor(enum op op, const void *caller, int fd);
 void note_chdir(const void *caller, const char *path);
-void record_name(enum op op, const void *caller, const char *name, size_t length, bool found);
+void record_text(enum op op, const void *caller, const char *text, bool found);
+void record_assignment(const void *caller, const char *assignment);
 void record_process(enum op op, const void *caller, const char *path, uint32_t pid);
 void record_unobservable(const void *caller, const char *what);
 

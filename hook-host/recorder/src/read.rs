@@ -19,8 +19,14 @@ use crate::text::os_string;
 
 /// Logs of one observation: beyond this it is not whole.
 const MAX_LOGS: usize = 16_384;
-/// Distinct events of one observation; at some 200 bytes each.
-const MAX_EVENTS: usize = 4_000_000;
+/// Bytes of all logs together: sixteen full ones.
+const MAX_TOTAL_BYTES: u64 = 1 << 30;
+/// Distinct events of one observation, at some 200 bytes each.
+const MAX_EVENTS: usize = 1_000_000;
+/// Programs started, or tried in vain.
+const MAX_STARTS: usize = 65_536;
+/// What is missing is told in no more words than these.
+pub(crate) const MAX_UNOBSERVABLE: usize = 256;
 
 /// Reads all logs in `folder`. Never fails: what could not be read is said in
 /// [`Observation::unobservable`]. Read it when the tree has ended; what a process
@@ -89,9 +95,9 @@ fn read_header(path: &Path) -> io::Result<Option<Header>> {
     }
 }
 
-fn read_events(log: &Log) -> io::Result<Vec<u8>> {
+fn read_events(log: &Log, limit_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(&log.path)?.take(log.header.used_bytes).read_to_end(&mut bytes)?;
+    fs::File::open(&log.path)?.take(limit_bytes).read_to_end(&mut bytes)?;
     bytes.drain(..HEADER_BYTES.min(bytes.len()));
     Ok(bytes)
 }
@@ -101,6 +107,7 @@ struct Reader {
     observation: Observation,
     module_ids: HashMap<PathBuf, ModuleId>,
     starts: Vec<Start>,
+    read_bytes: u64,
 }
 
 type Seen<'a> = HashSet<(u16, u16, u32, u32, &'a [u8])>;
@@ -108,8 +115,9 @@ type Seen<'a> = HashSet<(u16, u16, u32, u32, &'a [u8])>;
 impl Reader {
     fn miss(&mut self, process: Option<ProcessId>, module: Option<ModuleId>, reason: Reason) {
         let unobservable = Unobservable { process, module, reason };
-        if !self.observation.unobservable.contains(&unobservable) {
-            self.observation.unobservable.push(unobservable);
+        let all = &mut self.observation.unobservable;
+        if all.len() < MAX_UNOBSERVABLE && !all.contains(&unobservable) {
+            all.push(unobservable);
         }
     }
 
@@ -145,7 +153,13 @@ impl Reader {
         for defect in log.header.defects() {
             self.miss_defect(process, log, defect);
         }
-        let bytes = match read_events(log) {
+        let left_bytes = MAX_TOTAL_BYTES.saturating_sub(self.read_bytes);
+        if log.header.used_bytes > left_bytes {
+            self.miss(None, None, Reason::Overflow);
+        }
+        let used_bytes = log.header.used_bytes.min(left_bytes);
+        self.read_bytes += used_bytes;
+        let bytes = match read_events(log, used_bytes) {
             Ok(bytes) => bytes,
             Err(error) => {
                 return self.miss(Some(process), None, Reason::Unreadable(error.to_string()));
@@ -180,8 +194,6 @@ impl Reader {
         seen: &mut Seen<'a>,
     ) {
         let module = modules.get(&raw.module).copied();
-        let start =
-            |kind| Start { process, module, kind, pid: raw.value, program: os_string(raw.text) };
         let op = match raw.op {
             1 => return self.take_start(process, raw.text),
             2 => {
@@ -189,7 +201,7 @@ impl Reader {
                 modules.insert(raw.value, id);
                 return self.observation.processes[process.0 as usize].modules.push(id);
             }
-            18 => return self.starts.push(start(StartKind::ExecFailed)),
+            18 => return self.take_program(process, module, StartKind::ExecFailed, raw),
             21 => {
                 let what = String::from_utf8_lossy(raw.text).into_owned();
                 return self.miss(Some(process), module, Reason::Undescribed(what));
@@ -200,9 +212,9 @@ impl Reader {
             },
         };
         match op {
-            Op::Exec => self.starts.push(start(StartKind::Exec)),
-            Op::Spawn => self.starts.push(start(StartKind::Spawn)),
-            Op::Shell => self.starts.push(start(StartKind::Shell)),
+            Op::Exec => self.take_program(process, module, StartKind::Exec, raw),
+            Op::Spawn => self.take_program(process, module, StartKind::Spawn, raw),
+            Op::Shell => self.take_program(process, module, StartKind::Shell, raw),
             Op::Read if is_environment_file(raw.text) => {
                 self.miss(Some(process), module, Reason::WholeEnvironment);
             }
@@ -231,6 +243,20 @@ impl Reader {
         process.executable = parts.next().unwrap_or_default().into();
         process.argv0 = parts.next().unwrap_or_default();
         process.working_folder = parts.next().unwrap_or_default().into();
+    }
+
+    fn take_program(
+        &mut self,
+        process: ProcessId,
+        module: Option<ModuleId>,
+        kind: StartKind,
+        raw: RawEvent<'_>,
+    ) {
+        if self.starts.len() == MAX_STARTS {
+            return self.miss(None, None, Reason::Overflow);
+        }
+        let program = os_string(raw.text);
+        self.starts.push(Start { process, module, kind, pid: raw.value, program });
     }
 
     fn intern(&mut self, path: PathBuf) -> ModuleId {

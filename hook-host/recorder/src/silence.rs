@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::imports::imports_of;
 use crate::observation::{Observation, Op, Outcome, Reason, Silence, Unobservable};
-use crate::read::{Log, Start, StartKind};
+use crate::read::{Log, MAX_UNOBSERVABLE, Start, StartKind};
 
 pub(crate) fn find_silent(
     observation: &Observation,
@@ -24,6 +24,9 @@ pub(crate) fn find_silent(
         *found.entry(log.header.pid).or_default() += 1;
     }
     let mut report = |start: &Start| {
+        if silent.len() == MAX_UNOBSERVABLE {
+            return;
+        }
         let program = PathBuf::from(&start.program);
         let silence = silence_of(observation, start);
         silent.push(Unobservable {

@@ -262,3 +262,13 @@ int look(void) { return access(SUBJECT, F_OK); }
         observation.assert_has(Op::Dlopen, Outcome::Found, Path::new(&format!("lib{name}.so")));
     }
 }
+
+/// Not in the build itself: a newer compiler's warning must not fail it.
+#[test]
+fn the_library_compiles_without_a_warning() {
+    let preload = Path::new(env!("CARGO_MANIFEST_DIR")).join("preload");
+    let sources = fs::read_dir(preload).unwrap().map(|entry| entry.unwrap().path());
+    let sources = sources.filter(|path| path.extension().is_some_and(|extension| extension == "c"));
+    let flags = ["-std=gnu11", "-O2", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"];
+    run(command("cc").args(flags).arg("-fno-delete-null-pointer-checks").args(sources));
+}
