@@ -10,8 +10,9 @@
 //! Each followed by `buildhook`. `BUILDHOOK_CACHE_DIR` names the cache folder itself,
 //! `BUILDHOOK_CONFIG` the configuration file itself.
 //!
-//! The cache folder holds only what can be made again: `store/` (the embedded store) and
-//! `host/` (reports, totals, manifests, digests). What a person decided lives elsewhere.
+//! The cache folder holds only what can be made again: `store/` (the embedded store),
+//! `host/` (reports, totals, manifests, digests) and `recorder/`. What a person decided
+//! lives elsewhere.
 
 use std::path::{Path, PathBuf};
 
@@ -114,9 +115,10 @@ impl Folders {
         self.cache.join("host")
     }
 
-    /// The library that observes compiles, put there when first needed.
+    /// The library that observes compiles, put there when first needed. Not in `host/`:
+    /// `clear` may come in the middle of a build that uses it.
     pub(crate) fn recorder(&self) -> PathBuf {
-        self.host().join("recorder")
+        self.cache.join("recorder")
     }
 
     /// The manifests behind recent keys, for `explain`.

@@ -150,20 +150,67 @@ fn run_refuses_a_second_wrapper() {
     assert_eq!(run("RUSTC_WRAPPER", "").status.code(), Some(0));
 }
 
+/// A plugin that says hello and answers nothing, as a script.
+const MUTE_PLUGIN: &str = r#"#!/bin/sh
+echo '{"v":[1],"plugin":{"name":"mute","version":"3"},"hooks":["want-to-build","built-a-thing"]}'
+cat > /dev/null
+"#;
+
+#[test]
+fn doctor_starts_the_hooks_and_says_what_is_wrong_with_them() {
+    let lab = Lab::new();
+    let plugin = lab.path("plugin");
+    support::write_script(&plugin, MUTE_PLUGIN);
+    let doctor = |variables: &[(&str, &str)]| {
+        let mut command = lab.command(BUILDHOOK);
+        command.arg("doctor").env("RUSTC_WRAPPER", BUILDHOOK).envs(variables.iter().copied());
+        let text = shown(&lab, &command.output().unwrap());
+        let is_about_hooks = |line: &&str| line.starts_with("exit") || line.contains("  hook:");
+        text.lines().filter(is_about_hooks).collect::<Vec<_>>().join("\n")
+    };
+    let plugin = plugin.to_str().unwrap();
+    let cases = [
+        doctor(&[]),
+        doctor(&[("BUILDHOOK_HOOK", plugin)]),
+        doctor(&[("BUILDHOOK_WANT_TO_BUILD", plugin)]),
+        doctor(&[("BUILDHOOK_HOOK", "no-such-plugin")]),
+        doctor(&[("BUILDHOOK_HOOK", "sh -c 'exit 3'")]),
+        doctor(&[("BUILDHOOK_HOOK", "echo hello")]),
+    ];
+    insta::assert_snapshot!(cases.join("\n\n"));
+}
+
+#[test]
+fn doctor_names_a_cache_that_cannot_be_written_and_a_compiler_that_does_not_start() {
+    let lab = Lab::new();
+    fs::write(lab.path("file"), "").unwrap();
+    let mut command = lab.command(BUILDHOOK);
+    command
+        .args(["doctor", "--json"])
+        .env("BUILDHOOK_CACHE_DIR", lab.path("file/cache"))
+        .env("RUSTC", "no-such-compiler");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let wrong = json["checks"].as_array().unwrap().iter().filter(|c| c["state"] == "wrong");
+    let wrong: Vec<_> = wrong.map(|check| check["name"].as_str().unwrap()).collect();
+    assert_eq!(wrong, ["compiler", "cache folder", "store", "recorder"]);
+}
+
 #[test]
 fn clear_removes_what_can_be_made_again_and_nothing_else() {
     let lab = Lab::new();
     let cache = lab.cache();
-    for dir in ["store/objects", "host/reports", "other"] {
+    for dir in ["store/v1/tmp", "store/mine", "host/reports", "other"] {
         fs::create_dir_all(cache.join(dir)).unwrap();
     }
-    fs::write(cache.join("store/objects/a"), [0; 1500]).unwrap();
+    fs::write(cache.join("host/reports/a"), [0; 1500]).unwrap();
     insta::assert_snapshot!(shown(&lab, &lab.buildhook(&["clear"])), @r"
     exit 0
     removed 1.5 kB
     ");
-    let left: Vec<_> = fs::read_dir(&cache).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(left, ["other"]);
+    assert!(cache.join("store/mine").exists() && cache.join("other").exists());
+    assert!(!cache.join("store/v1").exists() && !cache.join("host").exists());
 }
 
 #[test]

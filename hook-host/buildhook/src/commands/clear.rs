@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use buildhook_local_dir::{DEFAULT_MAX_SIZE_BYTES, LocalDir};
 use serde::Serialize;
 
 use super::{Answer, Refusal};
@@ -14,7 +15,7 @@ use crate::tree;
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Cleared {
-    removed: Vec<PathBuf>,
+    cleared: Vec<PathBuf>,
     bytes: u64,
     /// The store of a plugin is the plugin's affair.
     kept: Option<&'static str>,
@@ -22,7 +23,6 @@ struct Cleared {
 
 pub(super) fn clear(env: &Environment, json: bool) -> Result<Answer, Refusal> {
     let config = config::load(env, &env.current_dir)?;
-    let host = config.folders.host();
     let (store, kept) = match config.hooks {
         Hooks::Embedded { dir, .. } => (dir.value, None),
         Hooks::Commands { .. } => {
@@ -31,11 +31,14 @@ pub(super) fn clear(env: &Environment, json: bool) -> Result<Answer, Refusal> {
         }
     };
     let mut bytes = 0;
-    let removed = vec![store, host];
-    for dir in &removed {
-        bytes += tree::remove(dir)?;
+    // A store removes what is its own; a folder that is none stays as it is.
+    if store.is_dir() {
+        bytes += LocalDir::open(&store, DEFAULT_MAX_SIZE_BYTES)?.clear()?;
     }
-    Ok(Answer::of(json, &Cleared { removed, bytes, kept }, |cleared| {
+    let host = config.folders.host();
+    bytes += tree::remove(&host)?;
+    let cleared = Cleared { cleared: vec![store, host], bytes, kept };
+    Ok(Answer::of(json, &cleared, |cleared| {
         let kept = cleared.kept.map(|kept| format!("note: {kept}\n")).unwrap_or_default();
         format!("removed {}\n{kept}", Bytes(cleared.bytes))
     }))

@@ -41,7 +41,7 @@ fn settings(config: &Config) -> Vec<Setting> {
     match &config.hooks {
         Hooks::Embedded { dir, max_size } => {
             settings.push(setting("store.dir", dir, dir.value.display()));
-            settings.push(setting("store.max-size", max_size, Bytes(max_size.value.0)));
+            settings.push(setting("store.max-size", max_size, Bytes(max_size.value)));
         }
         Hooks::Commands { want_to_build, built_a_thing } => {
             let hooks =

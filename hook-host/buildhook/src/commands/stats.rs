@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use buildhook_local_dir::LocalDir;
 use serde::Serialize;
 
 use super::{Answer, Refusal};
@@ -11,22 +12,23 @@ use crate::environment::Environment;
 use crate::report::render::{self, Bytes};
 use crate::report::totals::{self, Totals};
 use crate::report::{SessionReport, store};
-use crate::tree;
 
 /// What is printed.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Stats {
     totals: Totals,
-    store: Option<StoreSize>,
+    store: Option<StoreUse>,
     last_session: Option<SessionReport>,
     tell: Vec<String>,
 }
 
+/// What is in the embedded store.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct StoreSize {
+struct StoreUse {
     dir: PathBuf,
+    entries: u64,
     bytes: u64,
     max_bytes: u64,
 }
@@ -41,22 +43,28 @@ pub(super) fn stats(env: &Environment, json: bool) -> Result<Answer, Refusal> {
         }
     }
     let store = match config.hooks {
-        Hooks::Embedded { dir, max_size } => Some(StoreSize {
-            bytes: tree::size(&dir.value),
-            dir: dir.value,
-            max_bytes: max_size.value.0,
-        }),
+        Hooks::Embedded { dir, max_size } => store_use(dir.value, max_size.value),
         Hooks::Commands { .. } => None,
     };
     let totals = totals::read(&config.folders.host());
     Ok(Answer::of(json, &Stats { totals, store, last_session, tell }, text))
 }
 
+/// `None` when there is no store yet, or it cannot be read.
+fn store_use(dir: PathBuf, max_bytes: u64) -> Option<StoreUse> {
+    if !dir.is_dir() {
+        return None;
+    }
+    let found = LocalDir::open(&dir, max_bytes).and_then(|store| store.stats()).ok()?;
+    Some(StoreUse { dir, entries: found.outputs, bytes: found.size_bytes, max_bytes })
+}
+
 fn text(stats: &Stats) -> String {
     let mut text = render::totals(&stats.totals);
     if let Some(store) = &stats.store {
         let (bytes, max) = (Bytes(store.bytes), Bytes(store.max_bytes));
-        let _ = writeln!(text, "  store: {bytes} of at most {max} in {}", store.dir.display());
+        let (entries, dir) = (store.entries, store.dir.display());
+        let _ = writeln!(text, "  store: {entries} entries, {bytes} of at most {max}, in {dir}");
     }
     for line in &stats.tell {
         let _ = writeln!(text, "  {line}");

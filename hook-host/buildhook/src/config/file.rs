@@ -96,7 +96,7 @@ impl Reader<'_> {
                 text(value, "a path").map(|v| set(&mut self.layer.store_dir, base.join(v), source))
             }
             (STORE, _) => text(value, "a size such as \"20GB\"")
-                .and_then(str::parse)
+                .and_then(parse_size)
                 .map(|v| set(&mut self.layer.max_size, v, source)),
             (LOG, "file") => {
                 text(value, "a path").map(|v| set(&mut self.layer.log_file, base.join(v), source))
@@ -149,6 +149,13 @@ fn command(value: &Spanned<DeValue<'_>>, base: &Path) -> Result<HookCommand, Str
 
 fn text<'v>(value: &'v Spanned<DeValue<'_>>, what: &str) -> Result<&'v str, String> {
     value.get_ref().as_str().ok_or_else(|| expected(what, value.get_ref()))
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    match buildhook_sdk::cli::parse_bytes(text)? {
+        0 => Err("a store of no size holds nothing".to_owned()),
+        size => Ok(size),
+    }
 }
 
 fn integer(value: &Spanned<DeValue<'_>>) -> Result<u64, String> {

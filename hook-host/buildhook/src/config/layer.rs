@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::problem::{ConfigError, Place, Problem};
-use super::value::{ByteSize, HookCommand, LogLevel, Source, Sourced, parse_log};
+use super::value::{HookCommand, LogLevel, Source, Sourced, parse_log};
 use crate::environment::Environment;
 
 /// A limit's key and range.
@@ -45,7 +45,7 @@ pub(super) struct Layer {
     pub(super) want_to_build: Option<Sourced<HookCommand>>,
     pub(super) built_a_thing: Option<Sourced<HookCommand>>,
     pub(super) store_dir: Option<Sourced<PathBuf>>,
-    pub(super) max_size: Option<Sourced<ByteSize>>,
+    pub(super) max_size: Option<Sourced<u64>>,
     pub(super) limits: [Option<Sourced<u64>>; LIMITS.len()],
     pub(super) log_file: Option<Sourced<PathBuf>>,
     pub(super) log_level: Option<Sourced<LogLevel>>,

@@ -20,12 +20,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use buildhook_local_dir::DEFAULT_MAX_SIZE_BYTES;
 use fs_err as fs;
 use serde::Serialize;
 
 pub(crate) use allow::{Permission, allow, deny, permission};
 pub(crate) use problem::{ConfigError, Place, Problem};
-pub(crate) use value::{ByteSize, HookCommand, LogLevel, Sourced};
+pub(crate) use value::{HookCommand, LogLevel, Sourced};
 
 use crate::environment::Environment;
 use crate::folders::Folders;
@@ -35,10 +36,6 @@ use layer::Layer;
 pub(crate) const WORKSPACE_FILE: &str = "buildhook.toml";
 /// A configuration larger than this is a mistake.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
-/// The size of the embedded store unless configured: some hundred builds of a middle-sized
-/// project, and small against the disks of the day.
-const DEFAULT_MAX_SIZE: ByteSize = ByteSize(20_000_000_000);
-
 /// The configuration in effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Config {
@@ -61,8 +58,8 @@ pub(crate) enum Hooks {
     Embedded {
         /// Its folder.
         dir: Sourced<PathBuf>,
-        /// What it may grow to.
-        max_size: Sourced<ByteSize>,
+        /// What it may grow to, in bytes.
+        max_size: Sourced<u64>,
     },
     /// Other programs; at least one of the two is there.
     Commands {
@@ -267,7 +264,7 @@ fn effective(
         let dir = if cache_dir_is_given { Some(given()) } else { layer.store_dir };
         Hooks::Embedded {
             dir: dir.unwrap_or_else(|| Sourced::default_value(folders.store())),
-            max_size: layer.max_size.unwrap_or(Sourced::default_value(DEFAULT_MAX_SIZE)),
+            max_size: layer.max_size.unwrap_or(Sourced::default_value(DEFAULT_MAX_SIZE_BYTES)),
         }
     };
     let [hello_ms, want_to_build_ms, built_a_thing_ms, drain_ms, faults] = layer.limits;

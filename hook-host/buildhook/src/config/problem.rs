@@ -5,10 +5,6 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// How alike two words must be (Jaro-Winkler, 0 to 1) for one to be offered for the other.
-/// 0.8 offers `want-to-bild` → `want-to-build`, and nothing for words that are not alike.
-const ALIKE: f64 = 0.8;
-
 /// Everything wrong with the configuration; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConfigError {
@@ -77,12 +73,8 @@ impl std::error::Error for ConfigError {}
 
 /// "did you mean" the nearest of the valid words, or all of them when none is near.
 pub(crate) fn nearest(word: &str, valid: &[&str]) -> String {
-    let best = valid
-        .iter()
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match best {
-        Some((score, candidate)) if score >= ALIKE => format!("did you mean `{candidate}`?"),
-        _ => format!("valid here: {}", valid.join(", ")),
+    match buildhook_sdk::config::nearest(word, valid.iter().copied()) {
+        Some(candidate) => format!("did you mean `{candidate}`?"),
+        None => format!("valid here: {}", valid.join(", ")),
     }
 }

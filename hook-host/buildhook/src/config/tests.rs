@@ -74,7 +74,7 @@ impl Fixture {
         let text = match self.load().unwrap().hooks {
             Hooks::Embedded { dir, max_size } => {
                 let dir_text = format!("{} ({})", dir.value.display(), dir.source);
-                format!("embedded {dir_text}, {} ({})", max_size.value.0, max_size.source)
+                format!("embedded {dir_text}, {} ({})", max_size.value, max_size.source)
             }
             Hooks::Commands { want_to_build, built_a_thing } => {
                 format!("{}\n{}", show(want_to_build), show(built_a_thing))
@@ -142,7 +142,7 @@ fn a_workspace_file_decides_nothing_that_matters_until_allowed() {
     let config = fixture.load().unwrap();
     assert!(matches!(&config.hooks, Hooks::Embedded { dir, max_size }
         if *dir == Sourced::default_value(config.folders.store())
-            && *max_size == Sourced::default_value(DEFAULT_MAX_SIZE)));
+            && *max_size == Sourced::default_value(DEFAULT_MAX_SIZE_BYTES)));
     assert_eq!((config.limits.faults.value, config.log.level.value), (2, LogLevel::Debug));
     assert!(!config.log.file.value.starts_with("/etc"));
     insta::assert_snapshot!(fixture.shown(&config.notes().join("\n")), @"ROOT/ws/buildhook.toml: hooks.want-to-build, hooks.built-a-thing, store.dir, store.max-size, log.file not used: you have not allowed the file; read it, then `buildhook allow ROOT/ws/buildhook.toml`");

@@ -97,37 +97,6 @@ impl Serialize for HookCommand {
     }
 }
 
-/// A size in bytes, written as `20GB`, `512 MiB` or a plain number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub(crate) struct ByteSize(pub(crate) u64);
-
-impl FromStr for ByteSize {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const UNITS: [(&str, u64); 11] = [
-            ("", 1),
-            ("B", 1),
-            ("kB", 1000),
-            ("KB", 1000),
-            ("MB", 1_000_000),
-            ("GB", 1_000_000_000),
-            ("TB", 1_000_000_000_000),
-            ("KiB", 1 << 10),
-            ("MiB", 1 << 20),
-            ("GiB", 1 << 30),
-            ("TiB", 1 << 40),
-        ];
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let expected = || format!("`{text}` is no size; write for example `20GB` or `512MiB`");
-        let number: u64 = number.parse().map_err(|_| expected())?;
-        let unit = unit.trim();
-        let unit = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(expected)?;
-        number.checked_mul(unit.1).filter(|size| *size > 0).map(Self).ok_or_else(expected)
-    }
-}
-
 /// How much is written to the log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -201,15 +170,6 @@ mod tests {
         check("plug 'open", Err("a quotation mark is not closed"));
         check("  ", Err("a command needs a program"));
         check("'' a", Err("a command needs a program"));
-    }
-
-    #[test]
-    fn sizes() {
-        let sizes = ["1", "20GB", "512 MiB", "3kB"].map(|t| t.parse::<ByteSize>().unwrap().0);
-        assert_eq!(sizes, [1, 20_000_000_000, 512 << 20, 3000]);
-        for bad in ["", "GB", "0", "-1", "1.5GB", "20 gigs", "99999999999TB", "20GBB"] {
-            bad.parse::<ByteSize>().unwrap_err();
-        }
     }
 
     #[test]
