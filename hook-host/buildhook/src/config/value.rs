@@ -1,5 +1,6 @@
 //! The values of settings, and where each comes from.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -8,7 +9,6 @@ use buildhook_host::{Launch, PluginCommand};
 use serde::{Serialize, Serializer};
 
 use super::problem::{Place, nearest};
-use crate::environment::Environment;
 
 /// A value and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,9 +74,11 @@ impl HookCommand {
         Ok(Self { words })
     }
 
-    /// How the host reaches it; the plugin gets the variables of `env`.
-    pub(crate) fn launch(&self, env: &Environment) -> Launch {
-        let variables = env.variables.clone();
+    /// How the host reaches it; the plugin gets exactly these variables.
+    pub(crate) fn launch(
+        &self,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Launch {
         Launch::Command(PluginCommand::new(&self.words[0], &self.words[1..], variables))
     }
 }

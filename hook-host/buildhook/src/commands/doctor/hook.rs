@@ -12,8 +12,9 @@ pub(super) fn plugins(config: &Config, env: &Environment) -> Vec<Check> {
     let Hooks::Commands { want_to_build, built_a_thing } = &config.hooks else {
         return vec![Check::ok(NAME, "none configured; the embedded store is used")];
     };
-    let launch =
-        |hook: &Option<Sourced<HookCommand>>| hook.as_ref().map(|hook| hook.value.launch(env));
+    let launch = |hook: &Option<Sourced<HookCommand>>| {
+        hook.as_ref().map(|hook| hook.value.launch(env.variables.clone()))
+    };
     let hooks =
         HostHooks { want_to_build: launch(want_to_build), built_a_thing: launch(built_a_thing) };
     let host = Host::new(hooks, config.limits.for_host());
