@@ -50,18 +50,21 @@ impl Membership {
 /// Waits until all sessions of `folder` have ended, at most `limit`, and gives their
 /// reports, oldest first, and how many sessions were still at work.
 pub(crate) fn collect(folder: &Path, limit: Duration) -> io::Result<(Vec<SessionReport>, usize)> {
-    let mut locks = Vec::new();
+    let mut held = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == LOCK_EXTENSION) {
-            locks.push(fs::File::open(path)?);
+            let lock = fs::File::open(path)?;
+            if lock.file().try_lock_shared().is_err() {
+                held.push(lock);
+            }
         }
     }
-    let total = locks.len();
+    let total = held.len();
     let (sender, released) = mpsc::channel();
     // One thread for each: the wait for a lock has no time limit of its own. A thread that
     // still waits when the limit has passed ends with the process.
-    for lock in locks {
+    for lock in held {
         let sender = sender.clone();
         std::thread::spawn(move || {
             let outcome = lock.file().lock_shared();
