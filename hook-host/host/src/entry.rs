@@ -140,6 +140,9 @@ impl Entry {
                         missing, added or changed"
                 .to_owned());
         }
+        if !files.iter().any(|file| file.name.is_host_owned()) {
+            return Err("it has none of the host's files".to_owned());
+        }
         for file in &files {
             check_place(file, scratch.path())?;
         }

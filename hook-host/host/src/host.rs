@@ -257,11 +257,17 @@ impl Host {
         let hook = Hook::BuiltAThing;
         let plugin = configured(self.built.as_ref())?;
         let unfit = |why: String| Reason::new(reason::UNFIT, why);
-        if built.files.len() > MAX_FILES {
-            return Err(unfit(format!("more than {MAX_FILES} files")));
+        if !(1..=MAX_FILES).contains(&built.files.len()) {
+            return Err(unfit(format!("an entry has 1 to {MAX_FILES} files")));
         }
         check_unique(built.files.iter().map(|file| &file.name))
             .map_err(|error| unfit(error.to_string()))?;
+        if let Some(file) = built.files.iter().find(|file| !file.name.is_host_owned()) {
+            return Err(unfit(format!(
+                "`{}` is not in `out` or `log`: no seal covers it",
+                file.name
+            )));
+        }
         let session = plugin.session(hook)?;
         let scratch = self.scratch(plugin, hook, ask)?;
         let files: Vec<_> = built.files.iter().map(OfferedFile::record).collect();

@@ -57,16 +57,19 @@ impl Plugin {
         if current.closed {
             return Err(Reason::new(reason::CLOSED, "the build is over"));
         }
-        // Another thread may have found it wanting while this one waited for the lock.
-        self.check_on(hook)?;
         if let Some(session) = &current.session
             && !session.is_over()
         {
             return offers(session, hook);
         }
         if let Some(over) = current.session.take() {
+            if let Some(fault) = over.take_untold() {
+                lock(&self.ledger).note(Some(hook), fault, &self.limits);
+            }
             self.end_in_background(&mut current, over);
         }
+        // Another thread may have found it wanting while this one waited for the lock.
+        self.check_on(hook)?;
         let session = Arc::new(self.start()?);
         current.session = Some(Arc::clone(&session));
         offers(&session, hook)
@@ -105,9 +108,7 @@ impl Plugin {
             Ok(Answer::Error { error, .. }) => return Err(self.note_error(hook, &error)),
             Ok(answer) => return Ok(answer),
             Err(Failure::Request(fault)) => fault,
-            Err(Failure::Ended { fault, first: true }) if fault.kind != FaultKind::Shutdown => {
-                session.explain(fault)
-            }
+            Err(Failure::Ended { fault, first: true }) => session.explain(fault),
             Err(Failure::Ended { fault, .. }) => {
                 return Err(self.check_on(hook).err().unwrap_or_else(|| fault.reason()));
             }
@@ -195,6 +196,9 @@ impl Plugin {
 }
 
 fn finish(session: &Session, ledger: &Mutex<Ledger>, drain: Duration, limits: &Limits) {
+    if let Some(fault) = session.take_untold() {
+        lock(ledger).note(None, fault, limits);
+    }
     let was_over = session.is_over();
     let (exit, forced) = session.shut_down(drain, limits.terminate);
     let mut ledger = lock(ledger);

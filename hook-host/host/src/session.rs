@@ -147,16 +147,22 @@ impl Session {
             Err(RecvTimeoutError::Disconnected) => Err(self.shared.ended()),
             Err(RecvTimeoutError::Timeout) => {
                 let mut state = lock(&self.shared.state);
-                // It may have come between the two locks.
-                if let Ok(answer) = answered.try_recv() {
-                    return answer.map_err(Failure::Request);
+                let over = state.ended.is_some();
+                match state.asked.get_mut(&id) {
+                    Some(asked) if !over => {
+                        *asked = Asked::Abandoned { _scratch: Arc::clone(scratch) };
+                        let message = "did not answer in time";
+                        Err(Failure::Request(Fault::new(FaultKind::Timeout, message)))
+                    }
+                    // The answer is being handed over in this moment, or never will be.
+                    _ => {
+                        drop(state);
+                        match answered.recv() {
+                            Ok(answer) => answer.map_err(Failure::Request),
+                            Err(_) => Err(self.shared.ended()),
+                        }
+                    }
                 }
-                if state.ended.is_some() {
-                    drop(state);
-                    return Err(self.shared.ended());
-                }
-                state.asked.insert(id, Asked::Abandoned { _scratch: Arc::clone(scratch) });
-                Err(Failure::Request(Fault::new(FaultKind::Timeout, "did not answer in time")))
             }
         }
     }
@@ -212,9 +218,21 @@ impl Session {
         lock(&self.shared.state).ended.is_some()
     }
 
+    /// The fault that ended the session while nobody was asking; given out once.
+    pub(crate) fn take_untold(&self) -> Option<Fault> {
+        let mut state = lock(&self.shared.state);
+        let ended = state.ended.as_mut().filter(|ended| !ended.told)?;
+        ended.told = true;
+        let fault = ended.fault.clone();
+        drop(state);
+        Some(self.explain(fault))
+    }
+
     /// Ends the session for a reason of the host's; calls in flight get `fault`.
     pub(crate) fn abort(&self, fault: Fault) {
         self.shared.end(fault);
+        // The host knows its reason already.
+        let _ = self.shared.ended();
     }
 
     /// `fault` with what the end of the process adds to it: its exit code, its last words.
@@ -226,7 +244,7 @@ impl Session {
     ///
     /// Gives how it ended and whether force was needed; nothing for a plugin in memory.
     pub(crate) fn shut_down(&self, drain: Duration, grace: Duration) -> (Option<Exit>, bool) {
-        self.shared.end(Fault::new(FaultKind::Shutdown, "the session was closed"));
+        self.abort(Fault::new(FaultKind::Shutdown, "the session was closed"));
         let result = match &self.process {
             Some(process) => process.end(drain, grace),
             None => {
@@ -294,18 +312,23 @@ impl Shared {
             return Err(Fault::new(FaultKind::Session, error_text(error)));
         }
         let mut state = lock(&self.state);
-        match state.asked.remove(&id) {
-            Some(Asked::Waiting(waiting, _)) => {
+        let asked = state.asked.remove(&id);
+        let last_id = state.last_id;
+        drop(state);
+        match asked {
+            Some(Asked::Waiting(waiting, scratch)) => {
+                // First, so that who waits is the last to hold the folder and removes it.
+                drop(scratch);
                 // Nobody there any more is a late answer.
                 let _ = waiting.send(answer);
             }
+            // Too late: only the folder is to be removed.
             Some(Asked::Abandoned { .. }) => {}
-            None if id == 0 || id > state.last_id => {
+            None if id == 0 || id > last_id => {
                 return Err(protocol(format!("answered a request that was never made (id {id})")));
             }
             None => return Err(protocol(format!("answered a request twice (id {id})"))),
         }
-        drop(state);
         self.changed.notify_all();
         Ok(())
     }

@@ -87,6 +87,11 @@ impl Fixture {
         }
     }
 
+    /// One file to offer.
+    pub(crate) fn some_file(&self) -> [OfferedFile; 1] {
+        [offered(&self.file("built", "out/built", b"built", Lease::Borrowed))]
+    }
+
     /// Names under the scratch root of requests that are not gone.
     pub(crate) fn scratch_left(&self) -> Vec<String> {
         let Ok(homes) = fs::read_dir(self.scratch_root()) else { return Vec::new() };
@@ -175,6 +180,12 @@ pub(crate) fn quick() -> Limits {
         hello: Duration::from_secs(20),
         ..Limits::default()
     }
+}
+
+/// Limits under which no deadline is ever met: for tests in which time plays no part.
+pub(crate) fn patient() -> Limits {
+    let long = Duration::from_secs(60);
+    Limits { hello: long, want: long, built: long, lost: long, ..Limits::default() }
 }
 
 /// The reason of a miss.
