@@ -1,6 +1,7 @@
 /* The log of this process: opening it, and appending events without a lock. */
 #include "recorder.h"
 
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -11,10 +12,11 @@ struct log_header {
     uint32_t parent_pid;
     _Atomic uint32_t flags;
     _Atomic uint64_t next;      /* offset of the first byte not handed out */
-    _Atomic uint64_t allocated; /* bytes that the file system has promised */
+    _Atomic uint64_t allocated; /* the file's size: what may be touched */
     uint64_t started_ns;
     _Atomic uint32_t modules; /* ids given so far; shared with forked children */
-    uint32_t reserved[3];
+    _Atomic uint32_t growing; /* somebody is making the file longer */
+    uint32_t reserved[2];
 };
 _Static_assert(sizeof(struct log_header) == 64, "the reader knows this layout");
 
@@ -31,6 +33,8 @@ static pid_t first_pid;
 /* Events seen: a direct-mapped table of hashes. A lost race writes an event
    twice, which the reader takes in its stride. */
 #define SEEN_SLOTS 8192
+/* How long to wait for another thread that makes the file longer. */
+#define MAX_YIELDS 10000
 static _Atomic uint64_t seen[SEEN_SLOTS];
 
 const char *own_preload(void)
@@ -81,11 +85,16 @@ static int create_log(void)
     return -1;
 }
 
+/* Growing a file past this limit would kill the process by a signal. */
+static bool may_grow_to(uint64_t size)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur >= size;
+}
+
 static struct log_header *map_log(void)
 {
-    /* Growing a file past this limit would kill the process by a signal. */
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur < LOG_BYTES) {
+    if (!may_grow_to(LOG_CHUNK_BYTES)) {
         return NULL;
     }
     int fd = create_log();
@@ -93,7 +102,7 @@ static struct log_header *map_log(void)
         return NULL;
     }
     void *mapping = MAP_FAILED;
-    if (ftruncate(fd, LOG_BYTES) == 0 && os_reserve(fd, 0, LOG_CHUNK_BYTES) == 0) {
+    if (os_write_zeros(fd, 0, LOG_CHUNK_BYTES)) {
         mapping = mmap(NULL, LOG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     }
     os_close(fd);
@@ -192,29 +201,47 @@ static bool lose(uint32_t flag)
     return false;
 }
 
-/* Has the file system promise space up to `end`. */
-static bool reserve(uint64_t end)
+static bool grow(uint64_t from, uint64_t to)
 {
-    uint64_t have = atomic_load(&header->allocated);
-    if (end <= have) {
+    int fd = may_grow_to(to) ? os_open(log_path, O_RDWR, 0) : -1;
+    if (fd < 0) {
+        return false;
+    }
+    bool grown = os_write_zeros(fd, from, to - from);
+    os_close(fd);
+    if (grown) {
+        atomic_store(&header->allocated, to);
+    }
+    return grown;
+}
+
+/* Makes the file reach `end`. One at a time, or zeros would wipe out events; a
+   wait is bounded, because whoever grows may be a forked child that was killed. */
+static bool reach(uint64_t end)
+{
+    if (end <= atomic_load(&header->allocated)) {
         return true;
     }
     if (end > LOG_BYTES) {
         return lose(LOG_OVERFLOW);
     }
-    uint64_t want = (end + LOG_CHUNK_BYTES - 1) / LOG_CHUNK_BYTES * LOG_CHUNK_BYTES;
-    int fd = os_open(log_path, O_RDWR, 0);
-    if (fd < 0) {
-        return lose(LOG_DROPPED);
+    if (atomic_load(&header->flags) & LOG_DROPPED) {
+        return false; /* what failed once is not tried for each event */
     }
-    int failed = os_reserve(fd, have, want - have);
-    os_close(fd);
-    if (failed) {
-        return lose(LOG_DROPPED);
+    for (int i = 0; i < MAX_YIELDS; i++) {
+        if (!atomic_exchange(&header->growing, 1)) {
+            uint64_t have = atomic_load(&header->allocated);
+            uint64_t want = (end + LOG_CHUNK_BYTES - 1) / LOG_CHUNK_BYTES * LOG_CHUNK_BYTES;
+            bool reached = end <= have || grow(have, want);
+            atomic_store(&header->growing, 0);
+            return reached || lose(LOG_DROPPED);
+        }
+        sched_yield();
+        if (end <= atomic_load(&header->allocated)) {
+            return true;
+        }
     }
-    while (have < want && !atomic_compare_exchange_weak(&header->allocated, &have, want)) {
-    }
-    return true;
+    return lose(LOG_DROPPED);
 }
 
 static bool is_new(enum op op, enum outcome outcome, uint32_t module,
@@ -257,7 +284,7 @@ void log_event(enum op op, enum outcome outcome, uint32_t module, uint32_t value
     }
     uint32_t size = ((uint32_t)sizeof(struct event) + length + 7) & ~7u;
     uint64_t offset = atomic_fetch_add(&header->next, size);
-    if (!reserve(offset + size)) {
+    if (!reach(offset + size)) {
         return;
     }
     struct event *event = (struct event *)((char *)header + offset);

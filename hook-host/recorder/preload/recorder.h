@@ -14,8 +14,9 @@
  * The log is one file for each program image, `<folder>/<pid>.<sequence>`,
  * mapped shared. An atomic counter in its header hands out space, so threads
  * and forked children need no lock, an event costs no system call, and nothing
- * is lost when the process is killed. Space is asked of the file system before
- * it is touched: a full disk stops the recording, not the process.
+ * is lost when the process is killed. The file grows before its mapping is
+ * touched: a full disk stops the recording, not the process. (Where it fills up
+ * while a process runs, and the file system copies on write, it may still do so.)
  *
  * Known gaps: system calls made without libc, what libc itself opens (locale,
  * name service, the loader's search), reads of `environ`, symbols fetched from
@@ -53,16 +54,10 @@
 #define PRELOAD_VARIABLE "LD_PRELOAD"
 #endif
 
-/* Size of a log's mapping, some 600,000 events of usual length, and what is
-   asked of the file system at a time; an average rustc fits in one chunk.
-   macOS cannot reserve space, only write it: once, all of it. */
-#ifdef __APPLE__
-#define LOG_BYTES (1u << 20)
-#define LOG_CHUNK_BYTES LOG_BYTES
-#else
+/* Size of a log's mapping: some 600,000 events of usual length. */
 #define LOG_BYTES (64u << 20)
-#define LOG_CHUNK_BYTES (128u << 10)
-#endif
+/* By how much the file grows at a time; the log of a usual rustc is 30 kB. */
+#define LOG_CHUNK_BYTES (64u << 10)
 /* Images that one process id may have: each exec starts a new log. */
 #define LOG_SEQUENCES 1024
 #define LOG_VERSION 1
@@ -146,7 +141,7 @@ void note_open(const void *caller, int dirfd, const char *path, int flags, int f
 long os_call(long number, long a, long b, long c, long d, long e, long f);
 int os_open(const char *path, int flags, int mode);
 void os_close(int fd);
-int os_reserve(int fd, uint64_t offset, uint64_t length);
+bool os_write_zeros(int fd, uint64_t offset, uint64_t length);
 int64_t os_file_size(int fd);
 bool os_may(const char *path, int mode);
 size_t os_cwd(char *buffer, size_t size);

@@ -28,12 +28,18 @@
 //! - Reading a log is bounded and total, whatever its bytes are.
 //! - An observation is whole only when [`Observation::is_complete`] says so.
 //!
+//! # Cost
+//!
+//! The folder of logs had best be in memory (`/dev/shm`, `$XDG_RUNTIME_DIR`): there
+//! a recorded `/bin/true` took 0.15 ms longer than a plain one, on ext4 0.6 ms,
+//! which is the price of making a file.
+//!
 //! # Known gaps
 //!
 //! Not seen: system calls made without libc; files that libc itself opens
 //! (locale, name service) and the dynamic loader's search; variables read from
 //! `environ` ([`imports_of`] tells which objects can); symbols taken from libc by
-//! handle; clocks, random numbers and what identifies the host. Programs for
+//! handle; extended attributes; clocks, random numbers and what identifies the host. Programs for
 //! another word size than the recorder's, setuid and static ones record nothing,
 //! which is noticed. A program linked with a dynamic address sanitizer refuses to
 //! start under any preloaded library. On macOS, which is untested, programs of

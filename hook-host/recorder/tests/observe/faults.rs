@@ -4,7 +4,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
-use buildhook_recorder::{Op, Outcome, Reason, read};
+use buildhook_recorder::{Observation, Op, Outcome, Reason, read};
 use fs_err as fs;
 
 use crate::support::{Ask, Bench, command, run};
@@ -102,10 +102,8 @@ int main(void)
     assert_eq!(observation.module(child.module.unwrap()), program);
 }
 
-/// More paths, each nearly as long as the system allows, than a log holds.
-#[test]
-fn an_overflow_is_flagged() {
-    let program = r#"
+/// Looks for more paths, each nearly as long as the system allows, than a log holds.
+const FLOODS: &str = r#"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -122,14 +120,17 @@ int main(void)
     return 0;
 }
 "#;
+
+fn reasons(observation: &Observation) -> Vec<&Reason> {
+    observation.unobservable.iter().map(|missing| &missing.reason).collect()
+}
+
+#[test]
+fn an_overflow_is_flagged() {
     let bench = Bench::new();
-    let program = bench.compile_c("floods", program, &[]);
-    let mut observed = command(&program);
-    let logs = bench.prepare(&mut observed);
-    run(&mut observed);
-    let observation = read(&logs);
-    let reasons: Vec<_> = observation.unobservable.iter().map(|missing| &missing.reason).collect();
-    assert!(reasons.contains(&&Reason::Overflow), "{reasons:?}");
+    let program = bench.compile_c("floods", FLOODS, &[]);
+    let observation = bench.observe(&mut command(&program));
+    assert!(reasons(&observation).contains(&&Reason::Overflow), "{:?}", reasons(&observation));
     assert!(observation.events.len() > 10_000);
 }
 
@@ -157,9 +158,9 @@ fn a_folder_that_cannot_be_written_stops_the_recording_only() {
 fn a_limit_on_file_sizes_is_no_signal() {
     let bench = Bench::new();
     let program = bench.compile_c("looks", LOOKS_ONCE, &[]);
-    let script = format!("ulimit -f 100; {}; true", program.display());
+    let script = format!("ulimit -f 10; {}; true", program.display());
     let observation = bench.observe(command("sh").args(["-c", &script]));
-    let reasons: Vec<_> = observation.unobservable.iter().map(|missing| &missing.reason).collect();
+    let reasons = reasons(&observation);
     assert!(matches!(&reasons[..], [Reason::Silent { .. }]), "{reasons:?}");
 }
 
@@ -168,27 +169,39 @@ fn a_limit_on_file_sizes_is_no_signal() {
 #[test]
 fn a_full_disk_is_no_signal() {
     let bench = Bench::new();
-    let program = bench.compile_c("looks", LOOKS_ONCE, &[]);
-    let full = bench.path("full");
+    let program = bench.compile_c("floods", FLOODS, &[]);
+    let [full, kept] = ["full", "kept"].map(|name| bench.path(name));
     fs::create_dir(&full).unwrap();
+    fs::create_dir(&kept).unwrap();
     let namespace = |script: &str| {
         let mut command = command("unshare");
         command.args(["--user", "--map-root-user", "--mount", "sh", "-ec", script]);
         command
     };
-    let mount = format!("mount -t tmpfs -o size=64k none {}", full.display());
-    if !namespace(&mount).output().is_ok_and(|output| output.status.success()) {
+    let mount = |size| format!("mount -t tmpfs -o size={size} none {}", full.display());
+    if !namespace(&mount("1m")).output().is_ok_and(|output| output.status.success()) {
         assert!(std::env::var_os("CI").is_none(), "no user namespaces");
         eprintln!("not run: no user namespaces");
         return;
     }
-    let script = format!(
-        "{mount}; LD_PRELOAD={} BUILDHOOK_RECORD_DIR={} {}",
-        bench.library.display(),
-        full.display(),
-        program.display()
-    );
-    run(&mut namespace(&script));
+    // Full from the start, and full on the way.
+    for size in ["16k", "1m"] {
+        let script = format!(
+            "{}; LD_PRELOAD={} BUILDHOOK_RECORD_DIR={} {}; cp {}/* {}",
+            mount(size),
+            bench.library.display(),
+            full.display(),
+            program.display(),
+            full.display(),
+            kept.display()
+        );
+        run(&mut namespace(&script));
+        let observation = read(&kept);
+        match size {
+            "16k" => assert!(matches!(reasons(&observation)[..], [Reason::Malformed(_)])),
+            _ => assert!(reasons(&observation).contains(&&Reason::Dropped)),
+        }
+    }
 }
 
 #[test]
