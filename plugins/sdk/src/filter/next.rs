@@ -94,7 +94,7 @@ impl Next {
     /// # Errors
     /// Those of [`forward`](Self::forward).
     pub fn exchange(&self, call: &Call, message: Message) -> Result<Message, Error> {
-        Ok(self.session.exchange(message, call.deadline)?)
+        Ok(self.session.exchange(message, call.deadline.sooner())?)
     }
 
     /// [`forward`](Self::forward) as the answer to `want-to-build`.

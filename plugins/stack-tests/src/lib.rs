@@ -1,0 +1,119 @@
+//! Finds the executables of all plugins for tests that put them one above the other.
+//!
+//! Cargo tells a test where the executables of its own package are, not those of others. So
+//! they are built here, by the same Cargo, into the same target folder and profile, with the
+//! person's wrappers and flags out of the way.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use buildhook_sdk::testing::{Fixture, Session};
+use serde_json::Value;
+
+/// The executable of the package `buildhook-<name>`.
+///
+/// # Panics
+/// It cannot be built.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    static BUILT: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    built.entry(name.to_owned()).or_insert_with(|| build(name)).clone()
+}
+
+fn build(name: &str) -> PathBuf {
+    // target/<profile>/deps/<this test>
+    let test = std::env::current_exe().expect("a test knows itself");
+    let profile = test.parent().and_then(Path::parent).expect("deps lies in the profile's folder");
+    let target = profile.parent().expect("the profile's folder lies in target");
+    let package = format!("buildhook-{name}");
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args(["build", "--quiet", "--message-format=json", "--package", &package, "--bins"])
+        .arg("--target-dir")
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit());
+    if profile.ends_with("release") {
+        command.arg("--release");
+    }
+    for (variable, _) in std::env::vars_os() {
+        let text = variable.to_string_lossy();
+        let touches = ["CARGO_BUILD_", "CARGO_TARGET_", "CARGO_PROFILE_", "BUILDHOOK_"];
+        let is = ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "RUSTC"];
+        if is.contains(&&*text) || touches.iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&variable);
+        }
+    }
+    let output = command.output().expect("cargo starts");
+    assert!(output.status.success(), "building {package}");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .find(|path| path.file_stem().is_some_and(|stem| *stem == *package))
+        .unwrap_or_else(|| panic!("{package} has no executable of its name"))
+}
+
+/// A folder with a store in it and files to offer.
+pub struct Setup {
+    root: tempfile::TempDir,
+    /// Files and requests.
+    pub fixture: Fixture,
+}
+
+impl Setup {
+    /// A fresh one.
+    ///
+    /// # Panics
+    /// The system has no room for temporary files.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it makes folders")]
+    pub fn new() -> Self {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let files = root.path().join("files");
+        std::fs::create_dir(&files).expect("a fresh folder");
+        let fixture = Fixture::new(&files);
+        Self { root, fixture }
+    }
+
+    /// A path in the folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// The command of a local-dir in the folder `store`.
+    #[must_use]
+    pub fn local_dir(&self) -> Vec<OsString> {
+        self.local_dir_in("store")
+    }
+
+    /// The command of a local-dir in the folder `name`.
+    #[must_use]
+    pub fn local_dir_in(&self, name: &str) -> Vec<OsString> {
+        vec![program("local-dir").into(), "--dir".into(), self.path(name).into()]
+    }
+
+    /// The command of the filter `name` with `arguments` above `next`.
+    #[must_use]
+    pub fn above(&self, name: &str, arguments: &[&str], next: Vec<OsString>) -> Vec<OsString> {
+        let mut command = vec![program(name).into_os_string()];
+        command.extend(arguments.iter().map(OsString::from));
+        command.push("--".into());
+        command.extend(next);
+        command
+    }
+}
+
+/// Starts the plugin that `command` names.
+///
+/// # Panics
+/// It does not start.
+#[must_use]
+pub fn session(command: &[OsString]) -> Session {
+    Session::start(&command[0], &command[1..])
+}
