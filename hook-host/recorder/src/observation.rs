@@ -104,6 +104,13 @@ pub struct Event {
     pub time_ns: u64,
 }
 
+impl ProcessId {
+    /// The id of `processes[index]`.
+    pub fn from_index(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+}
+
 impl Event {
     /// The subject as a path.
     pub fn path(&self) -> &Path {

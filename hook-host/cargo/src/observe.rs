@@ -1,0 +1,452 @@
+//! From what a process tree did to what the compile has read.
+//!
+//! Who did something decides what it means:
+//!
+//! - the **compiler** (the driver and LLVM, in the sysroot's programs) is known: its own
+//!   switches are ignored, its search of the target folder for crates is covered by the
+//!   digests of its direct dependencies, everything else counts;
+//! - a **macro** (any other object loaded into the compiler) counts in full, and its
+//!   variables to the letter, since what it read may stand in its output;
+//! - a **tool** (a process that the compiler started: the C driver, the linker) counts in
+//!   full, the program itself and the libraries it loads included;
+//! - a **launcher** (a script named by `RUSTC`) counts with the files that it reads.
+//!
+//! What cannot be described refuses the unit, by name. Nothing is guessed.
+//!
+//! Known gaps: system calls made without libc, and what a macro learns from the compiler
+//! itself (`Span::local_file`); the search of the outputs for folders is the guard there.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use buildhook_recorder::{Event, Observation, Op, Outcome, Process, ProcessId};
+
+use crate::inputs::{InputSet, Item};
+use crate::prepare::Prepared;
+use crate::refusal::Refusal;
+use crate::roots::{CARGO_HOME, SYSROOT, TARGET, WORKSPACE};
+
+/// What a compile did, as far as the cache is concerned.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// What it read.
+    pub set: InputSet,
+    /// Paths of the set that were absent when they were looked for.
+    pub absent: HashSet<PathBuf>,
+    /// Files that the compiler opened, to compare with its own account.
+    pub opened: HashSet<PathBuf>,
+    /// Files in the output folder that it wrote and that are still there.
+    pub outputs: BTreeSet<PathBuf>,
+}
+
+/// Variables by which the compiler is told how to run, not what to make.
+const COMPILER_SWITCHES: &[&str] = &[
+    "RUSTC_LOG",
+    "RUSTC_LOG_COLOR",
+    "RUSTC_ICE",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "RUST_LIB_BACKTRACE",
+    "RUST_MIN_STACK",
+    "MAKEFLAGS",
+    "MFLAGS",
+    "CARGO_MAKEFLAGS",
+    "PATH",
+    "HOME",
+    "TERM",
+    "COLORTERM",
+    "NO_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "FORCE_COLOR",
+    "TERM_PROGRAM",
+    "WT_SESSION",
+    "TMPDIR",
+    "TMP",
+    "TEMP",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "COLUMNS",
+    // Whether colours are shown, once more.
+    "CI",
+];
+/// The same for tools. `PATH` is covered by the look-ups made along it.
+const TOOL_SWITCHES: &[&str] =
+    &["PATH", "PWD", "HOME", "TMPDIR", "TMP", "TEMP", "LD_PRELOAD", "MAKEFLAGS", "TERM"];
+/// Read by the standard library inside a macro, whatever the macro does.
+const MACRO_SWITCHES: &[&str] = &["RUST_BACKTRACE", "RUST_LIB_BACKTRACE", "RUST_MIN_STACK"];
+/// Programs that take the whole environment to hand it on, and read single variables
+/// through `getenv`: the drivers and linkers of GCC, binutils, LLVM, and mold and wild.
+const KNOWN_TOOLS: &[&str] = &[
+    "cc", "c++", "gcc", "g++", "clang", "clang++", "collect2", "ld", "bfd", "gold", "lld", "ar",
+    "as", "mold", "wild", "wrapper", "rust-lld", "ld64", "ldd",
+];
+/// System libraries through which the compiler itself calls.
+const SYSTEM_LIBRARIES: &[&str] = &[
+    "libc.", "libc-", "ld-linux", "ld-", "libgcc_s", "libpthread", "libdl.", "librt.", "libm.",
+    "libz.", "libstdc++", "linux-vdso", "libbuildhook",
+];
+
+/// Which ELF objects take the whole environment; asked once per file and session.
+#[derive(Debug, Default)]
+pub struct EnvironmentUsers(Mutex<HashMap<PathBuf, bool>>);
+
+impl EnvironmentUsers {
+    fn contains(&self, object: &Path) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *known.entry(object.to_owned()).or_insert_with(|| {
+            // An object that cannot be read may do anything.
+            buildhook_recorder::imports_of(object).map_or(true, |imports| imports.environment)
+        })
+    }
+}
+
+/// Describes what `observation` saw of the compile `unit`.
+///
+/// # Errors
+/// Something was not or cannot be observed, or was done that a cache cannot repeat.
+pub fn analyse(
+    observation: &Observation,
+    unit: &Prepared,
+    users: &EnvironmentUsers,
+) -> Result<Seen, Refusal> {
+    if let Some(missing) = observation.unobservable.first() {
+        return Err(Refusal::new("unobservable", format!("{:?}", missing.reason)));
+    }
+    let analysis = Analysis::new(observation, unit)?;
+    let mut seen = Seen::default();
+    analysis.outputs(&mut seen)?;
+    analysis.programs(&mut seen, users)?;
+    for event in observation.inputs() {
+        analysis.input(event, &mut seen)?;
+    }
+    for event in &observation.events {
+        analysis.start(event, &mut seen);
+    }
+    analysis.above_workspace(&mut seen);
+    Ok(seen)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Actor {
+    Compiler,
+    Macro,
+    Tool,
+    Launcher,
+}
+
+struct Analysis<'a> {
+    observation: &'a Observation,
+    unit: &'a Prepared,
+    compiler: ProcessId,
+    launchers: HashSet<ProcessId>,
+    crate_folders: Vec<PathBuf>,
+}
+
+impl<'a> Analysis<'a> {
+    fn new(observation: &'a Observation, unit: &'a Prepared) -> Result<Self, Refusal> {
+        let ids = || (0..).map(ProcessId::from_index).zip(&observation.processes);
+        let is_compiler = |process: &Process| is_in_sysroot(unit, &process.executable);
+        let compiler = ids().find(|(_, process)| is_compiler(process));
+        let (compiler, _) = compiler
+            .ok_or_else(|| Refusal::new("unobservable", "the compiler wrote no record"))?;
+        let parent = |id: &ProcessId| observation.process(*id).parent;
+        let launchers = std::iter::successors(parent(&compiler), parent)
+            .take(observation.processes.len())
+            .collect();
+        let dependency = unit.compile.search.iter().filter(|(kind, _)| kind == "dependency");
+        let mut crate_folders: Vec<_> =
+            dependency.map(|(_, path)| unit.roots.tokenise(&unit.cwd.join(path))).collect();
+        crate_folders.push(unit.roots.tokenise(&unit.compile.out_dir));
+        Ok(Self { observation, unit, compiler, launchers, crate_folders })
+    }
+
+    fn actor(&self, event: &Event) -> Actor {
+        if self.launchers.contains(&event.process) {
+            return Actor::Launcher;
+        }
+        if event.process != self.compiler {
+            return Actor::Tool;
+        }
+        match event.module {
+            Some(module) if !self.is_macro(self.observation.module(module)) => Actor::Compiler,
+            _ => Actor::Macro,
+        }
+    }
+
+    fn is_macro(&self, object: &Path) -> bool {
+        let name = object.file_name().unwrap_or_default().to_string_lossy();
+        !is_in_sysroot(self.unit, object)
+            && (self.token(object).starts_with(TARGET)
+                || !SYSTEM_LIBRARIES.iter().any(|known| name.starts_with(known)))
+    }
+
+    fn token(&self, path: &Path) -> PathBuf {
+        self.unit.roots.tokenise(path)
+    }
+
+    /// Sorts what the tree made into outputs, temporary files and what must not be.
+    fn outputs(&self, seen: &mut Seen) -> Result<(), Refusal> {
+        for path in self.observation.made() {
+            // Most of it is temporary and gone.
+            let Ok(metadata) = fs_err::symlink_metadata(path) else { continue };
+            let token = self.token(path);
+            if self.is_incremental(path) || is_device(path) || metadata.is_dir() {
+                continue;
+            }
+            if path.parent() == Some(&self.unit.compile.out_dir) {
+                if !metadata.is_file() {
+                    return Err(Refusal::new("odd-output", token.display().to_string()));
+                }
+                seen.outputs.insert(path.to_owned());
+            } else {
+                return Err(Refusal::new("writes-elsewhere", token.display().to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The programs that ran, the objects in them, and whether they can be trusted to read
+    /// their variables one by one.
+    fn programs(&self, seen: &mut Seen, users: &EnvironmentUsers) -> Result<(), Refusal> {
+        for (index, process) in self.observation.processes.iter().enumerate() {
+            let id = ProcessId::from_index(index);
+            let launcher = self.launchers.contains(&id);
+            for module in &process.modules {
+                let object = self.observation.module(*module);
+                if is_in_sysroot(self.unit, object) || !object.is_absolute() {
+                    continue;
+                }
+                if id == self.compiler {
+                    if self.is_macro(object) && users.contains(object) {
+                        return Err(Refusal::new("takes-environment", self.show(object)));
+                    }
+                    continue;
+                }
+                if !object.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"libbuildhook")) {
+                    self.add(seen, Item::Path(self.token(object)));
+                }
+            }
+            let program = &process.executable;
+            if id != self.compiler && !launcher && !is_known_tool(program) && users.contains(program)
+            {
+                return Err(Refusal::new("takes-environment", self.show(program)));
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&self, path: &Path) -> String {
+        self.token(path).display().to_string()
+    }
+
+    fn input(&self, event: &Event, seen: &mut Seen) -> Result<(), Refusal> {
+        let actor = self.actor(event);
+        match event.op {
+            Op::Getenv => self.variable(actor, event, seen),
+            Op::Getcwd => {
+                if actor == Actor::Macro {
+                    self.place(&self.unit.cwd, seen);
+                }
+                Ok(())
+            }
+            Op::List => self.listing(actor, event, seen),
+            Op::Dlopen if !event.subject.as_encoded_bytes().contains(&b'/') => {
+                Err(Refusal::new("loads-by-name", event.subject.to_string_lossy()))
+            }
+            _ => self.path(actor, event, seen),
+        }
+    }
+
+    fn variable(&self, actor: Actor, event: &Event, seen: &mut Seen) -> Result<(), Refusal> {
+        let Some(name) = event.subject.to_str() else {
+            return Err(Refusal::new("not-unicode", event.subject.to_string_lossy()));
+        };
+        let (ignored, item): (_, fn(String) -> Item) = match actor {
+            Actor::Compiler => (COMPILER_SWITCHES, Item::Variable),
+            Actor::Tool | Actor::Launcher => (TOOL_SWITCHES, Item::Variable),
+            Actor::Macro => (MACRO_SWITCHES, Item::LiteralVariable),
+        };
+        if ignored.contains(&name) || name.starts_with("BUILDHOOK_") {
+            return Ok(());
+        }
+        if actor == Actor::Macro && is_credential(name) {
+            return Err(Refusal::new("reads-credential", name));
+        }
+        self.add(seen, item(name.to_owned()));
+        Ok(())
+    }
+
+    fn listing(&self, actor: Actor, event: &Event, seen: &mut Seen) -> Result<(), Refusal> {
+        let path = event.path();
+        let token = self.token(path);
+        if actor == Actor::Compiler {
+            // The compiler lists every `-L` folder when it starts, to find crates by name.
+            // Those of Cargo name each crate by its hash; in others a listing counts.
+            let plain = ["dependency", "native", "framework"];
+            let searched = self.unit.compile.search.iter().any(|(kind, folder)| {
+                plain.contains(&kind.as_str()) && self.token(&self.unit.cwd.join(folder)) == token
+            });
+            if searched || self.is_incremental(path) || self.is_uninteresting(path) {
+                return Ok(());
+            }
+        } else if self.is_uninteresting(path) {
+            return Ok(());
+        }
+        self.unicode(path)?;
+        self.add(seen, Item::Listing(token));
+        Ok(())
+    }
+
+    fn path(&self, actor: Actor, event: &Event, seen: &mut Seen) -> Result<(), Refusal> {
+        let path = event.path();
+        let token = self.token(path);
+        let found = event.outcome == Outcome::Found;
+        if actor == Actor::Compiler && event.op == Op::Read && found {
+            seen.opened.insert(path.to_owned());
+        }
+        if actor == Actor::Macro {
+            if starts_with_any(path, &["/proc", "/sys"]) && !is_about_this_process(path) {
+                return Err(Refusal::new("reads-system", path.to_string_lossy()));
+            }
+            if matches!(event.op, Op::Resolve | Op::Readlink) {
+                self.place(path, seen);
+            }
+        } else if self.is_incremental(path) {
+            if event.op == Op::Read && found {
+                return Err(Refusal::new("incremental-history", &self.unit.compile.crate_name));
+            }
+            return Ok(());
+        } else if token.starts_with(TARGET) && self.observation.is_made(path) {
+            // An output of an earlier build, about to be replaced.
+            return Ok(());
+        }
+        if self.is_uninteresting(path) {
+            return Ok(());
+        }
+        if actor == Actor::Compiler && self.crate_folders.iter().any(|f| token.starts_with(f)) {
+            let extension = token.extension().and_then(|e| e.to_str()).unwrap_or_default();
+            let linked = self.unit.compile.links() && matches!(extension, "rlib" | "a");
+            let loaded = matches!(extension, "so" | "dylib");
+            if !(found && event.op == Op::Read && (linked || loaded)) {
+                return Ok(());
+            }
+        }
+        self.unicode(path)?;
+        if actor == Actor::Tool && self.is_on_search_path(path) {
+            // A search along `PATH`. What was looked for is the name, wherever it is found.
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            self.add(seen, Item::Program(name.to_owned()));
+            if !found {
+                return Ok(());
+            }
+        }
+        if event.outcome == Outcome::Absent {
+            seen.absent.insert(token.clone());
+        }
+        self.add(seen, Item::Path(token));
+        Ok(())
+    }
+
+    /// Programs found along `PATH`: another one of that name may come to stand before it.
+    fn start(&self, event: &Event, seen: &mut Seen) {
+        let Some(word) = event.subject.to_str() else { return };
+        let starts = matches!(event.op, Op::Spawn | Op::Exec) && !word.contains('/');
+        if starts && !self.launchers.contains(&event.process) {
+            self.add(seen, Item::Program(word.to_owned()));
+        }
+    }
+
+    /// Folders above the workspace are searched one by one (for `clippy.toml`, say): how many
+    /// there are then matters.
+    fn above_workspace(&self, seen: &mut Seen) {
+        let above = Path::new(crate::roots::ABOVE);
+        let searched = seen.set.iter().any(|item| match item {
+            Item::Path(path) | Item::Listing(path) => path.starts_with(above),
+            _ => false,
+        });
+        if searched {
+            seen.set.insert(Item::Depth);
+        }
+    }
+
+    /// The output may hold the folder that `path` is in.
+    fn place(&self, path: &Path, seen: &mut Seen) {
+        let token = self.token(path);
+        for root in [TARGET, CARGO_HOME, WORKSPACE] {
+            if token.starts_with(root) {
+                seen.set.insert(Item::Place(root.to_owned()));
+            }
+        }
+    }
+
+    fn add(&self, seen: &mut Seen, item: Item) {
+        seen.set.insert(item);
+    }
+
+    fn is_on_search_path(&self, path: &Path) -> bool {
+        let folders = self.unit.env.get("PATH").unwrap_or_default();
+        path.file_name().is_some()
+            && path
+                .parent()
+                .is_some_and(|parent| std::env::split_paths(folders).any(|f| f == parent))
+    }
+
+    fn is_incremental(&self, path: &Path) -> bool {
+        let folder = self.unit.compile.incremental.as_ref();
+        folder.is_some_and(|folder| {
+            self.token(path).starts_with(self.token(&self.unit.cwd.join(folder)))
+        })
+    }
+
+    /// The compiler's own installation is in the key by content; devices and the kernel's
+    /// accounts of processes are no inputs; our own folder is ours.
+    fn is_uninteresting(&self, path: &Path) -> bool {
+        is_in_sysroot(self.unit, path)
+            || is_device(path)
+            || starts_with_any(path, &["/proc", "/sys"])
+            || path.starts_with(self.unit.scratch_root())
+    }
+
+    fn unicode(&self, path: &Path) -> Result<(), Refusal> {
+        match path.to_str() {
+            Some(_) => Ok(()),
+            None => Err(Refusal::new("not-unicode", path.to_string_lossy())),
+        }
+    }
+}
+
+fn is_in_sysroot(unit: &Prepared, path: &Path) -> bool {
+    unit.roots.tokenise(path).starts_with(SYSROOT)
+}
+
+fn is_device(path: &Path) -> bool {
+    path.starts_with("/dev")
+}
+
+fn starts_with_any(path: &Path, folders: &[&str]) -> bool {
+    folders.iter().any(|folder| path.starts_with(folder))
+}
+
+/// What the standard library reads to learn how many threads to start.
+fn is_about_this_process(path: &Path) -> bool {
+    starts_with_any(path, &["/proc/self", "/proc/stat", "/proc/cpuinfo", "/sys/fs/cgroup"])
+        || path.starts_with("/sys/devices/system/cpu")
+}
+
+fn is_known_tool(program: &Path) -> bool {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    // `x86_64-linux-gnu-gcc-12`, `ld.lld-18`, `lto-wrapper`.
+    name.split(['-', '.']).any(|word| KNOWN_TOOLS.contains(&word)) || name == "rust-lld"
+}
+
+/// Whether a variable's name says that its value is a secret: then nothing made of it is kept.
+#[must_use]
+pub fn is_credential(name: &str) -> bool {
+    const WORDS: &[&str] =
+        &["TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL", "CREDENTIALS"];
+    const ENDS: &[&str] = &["ACCESS_KEY", "API_KEY", "PRIVATE_KEY", "APIKEY", "AUTH_KEY"];
+    let name = name.to_ascii_uppercase();
+    name.split('_').any(|word| WORDS.contains(&word)) || ENDS.iter().any(|end| name.contains(end))
+}
