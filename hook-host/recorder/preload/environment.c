@@ -1,8 +1,9 @@
-/* Variables, dynamic loading, sockets, and system calls by number. */
+/* Variables, dynamic loading, what other processes say, and system calls by number. */
 #include "recorder.h"
 
 #include <sys/socket.h>
 #ifdef __linux__
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #endif
 
@@ -67,6 +68,12 @@ HOOK(int, connect, (int fd, const struct sockaddr *address, socklen_t size))
 #ifdef __linux__
 
 HOOK_GETENV(secure_getenv)
+
+HOOK(int, shm_open, (const char *name, int flags, mode_t mode))
+{
+    record_unobservable(CALLER, "memory shared under a name");
+    return REAL(shm_open)(name, flags, mode);
+}
 
 HOOK(void *, dlmopen, (Lmid_t space, const char *path, int mode))
 {
@@ -152,6 +159,7 @@ static const char *undescribed(long number)
     case SYS_mkdirat:
     case SYS_chdir:
     case SYS_fchdir:
+    case SYS_chroot:
 #ifdef __x86_64__
     case SYS_rename:
     case SYS_link:

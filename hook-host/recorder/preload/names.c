@@ -103,6 +103,13 @@ HOOK(int, fchdir, (int fd))
     return result;
 }
 
+/* Paths mean something else from here on. */
+HOOK(int, chroot, (const char *path))
+{
+    record_unobservable(CALLER, "another root folder");
+    return REAL(chroot)(path);
+}
+
 #define HOOK_CWD(name, parameters, arguments)                                     \
     HOOK(char *, name, parameters)                                                \
     {                                                                             \

@@ -134,6 +134,36 @@ impl<'a> Iterator for Events<'a> {
     }
 }
 
+/// A finished event, as the library writes it.
+#[cfg(test)]
+pub(crate) fn encode(op: u16, outcome: u16, module: u32, value: u32, text: &[u8]) -> Vec<u8> {
+    let size = (EVENT_BYTES + text.len()).next_multiple_of(8);
+    let mut bytes = Vec::new();
+    bytes.extend((size as u32 | COMMITTED).to_ne_bytes());
+    bytes.extend(op.to_ne_bytes());
+    bytes.extend(outcome.to_ne_bytes());
+    bytes.extend(module.to_ne_bytes());
+    bytes.extend(value.to_ne_bytes());
+    bytes.extend(9u64.to_ne_bytes());
+    bytes.extend((text.len() as u32).to_ne_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(text);
+    bytes.resize(size, 0);
+    bytes
+}
+
+/// A header, as the library writes it.
+#[cfg(test)]
+pub(crate) fn encode_header(pid: u32, parent_pid: u32, used_bytes: u64) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    for number in [VERSION, pid, parent_pid, 0] {
+        bytes.extend(number.to_ne_bytes());
+    }
+    bytes.extend(used_bytes.to_ne_bytes());
+    bytes.resize(HEADER_BYTES, 0);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -141,18 +171,8 @@ mod tests {
     use super::*;
 
     fn event(text: &[u8], committed: bool) -> Vec<u8> {
-        let size = (EVENT_BYTES + text.len()).next_multiple_of(8);
-        let mut bytes = Vec::new();
-        bytes.extend((size as u32 | u32::from(committed)).to_ne_bytes());
-        bytes.extend(3u16.to_ne_bytes());
-        bytes.extend(1u16.to_ne_bytes());
-        bytes.extend(7u32.to_ne_bytes());
-        bytes.extend(2u32.to_ne_bytes());
-        bytes.extend(9u64.to_ne_bytes());
-        bytes.extend((text.len() as u32).to_ne_bytes());
-        bytes.extend([0; 4]);
-        bytes.extend(text);
-        bytes.resize(size, 0);
+        let mut bytes = encode(3, 1, 7, 2, text);
+        bytes[0] -= u8::from(!committed);
         bytes
     }
 

@@ -318,3 +318,40 @@ fn op_of(code: u16) -> Option<Op> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::{encode, encode_header};
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        /// Whatever programs write, there is an observation, and it can be asked.
+        #[test]
+        fn forged_logs_are_read(
+            logs in prop::collection::vec(
+                (0u32..4, 0u32..4, any::<u32>(), prop::collection::vec(
+                    (0u16..24, 0u16..4, 0u32..3, 0u32..4, "[a/.\\x00]{0,6}"), 0..12)),
+                0..6),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            for (sequence, (pid, parent_pid, used_bytes, events)) in logs.iter().enumerate() {
+                let mut bytes = encode_header(*pid, *parent_pid, (*used_bytes).into());
+                for (op, outcome, module, value, text) in events {
+                    bytes.extend(encode(*op, *outcome, *module, *value, text.as_bytes()));
+                }
+                fs::write(folder.path().join(format!("{pid}.{sequence}")), bytes).unwrap();
+            }
+            let observation = read(folder.path());
+            prop_assert_eq!(observation.processes.len(), logs.len());
+            prop_assert!(observation.inputs().count() <= observation.events.len());
+            for event in &observation.events {
+                observation.process(event.process);
+                event.module.map(|module| observation.module(module));
+            }
+        }
+    }
+}

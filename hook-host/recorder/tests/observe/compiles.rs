@@ -1,9 +1,13 @@
 //! rustc, its macros, the C driver and the linker.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
-use buildhook_recorder::{Event, Observation, Op, Outcome, imports_of};
+use buildhook_recorder::{Event, Observation, Op, Outcome, PRELOAD, imports_of};
 use fs_err as fs;
+use object::read::elf::ElfFile64;
+use object::read::{ReadCache, ReadRef};
+use object::{Endianness, Object, ObjectSymbol};
 
 use crate::support::{Ask, Bench, command, stdout};
 
@@ -166,4 +170,66 @@ fn a_compile_is_the_same_observed() {
     let observed = crate::support::run(&mut observed);
     assert_eq!(plain.stderr, observed.stderr);
     assert!(bytes == fs::read(bench.path("out.rlib")).unwrap());
+}
+
+/// Functions of libc that take a name of something outside the process, hooked or
+/// not; without those that only change what they name (chmod) or find translations.
+const TAKES_A_NAME: &str = "__fxstatat __fxstatat64 __getcwd_chk __lxstat __lxstat64 \
+    __open64_2 __open_2 __openat64_2 __openat_2 __readlink_chk __readlinkat_chk \
+    __realpath_chk __statx __xstat __xstat64 access canonicalize_file_name \
+    chdir chroot connect creat creat64 dlmopen dlopen eaccess euidaccess execl execle \
+    execlp execv execve execveat execvp execvpe faccessat fchdir fdopendir fexecve fopen \
+    fopen64 freopen freopen64 fstatat fstatat64 ftok fts64_open fts_open ftw ftw64 \
+    get_current_dir_name getcwd getdents64 getenv getwd getxattr glob glob64 \
+    inotify_add_watch lgetxattr link linkat listxattr llistxattr lstat lstat64 mkdir mkdirat \
+    mkdtemp mkostemp mkostemp64 mkostemps mkostemps64 mkstemp mkstemp64 mkstemps mkstemps64 \
+    mktemp name_to_handle_at nftw nftw64 open open64 open_by_handle_at open_tree openat \
+    openat64 opendir pathconf popen posix_spawn posix_spawn_file_actions_addopen posix_spawnp \
+    putenv readlink readlinkat realpath remove rename renameat renameat2 rmdir scandir \
+    scandir64 scandirat scandirat64 secure_getenv setenv shm_open stat stat64 statfs statfs64 \
+    statvfs statvfs64 statx symlink symlinkat syscall system tempnam tmpfile tmpfile64 tmpnam \
+    truncate truncate64 unlink unlinkat unsetenv uselib wordexp";
+
+fn dynamic_symbols<'a, R: ReadRef<'a>>(file: R, undefined: bool) -> HashSet<String> {
+    let file = ElfFile64::<Endianness, _>::parse(file).unwrap();
+    file.dynamic_symbols()
+        .filter(|symbol| symbol.is_undefined() == undefined)
+        .map(|symbol| symbol.name().unwrap().to_owned())
+        .collect()
+}
+
+/// What the compiler, the C driver and the linkers here ask of libc is hooked.
+#[test]
+fn the_toolchain_has_no_way_around_the_recorder() {
+    let said = |program: &str, arguments: &[&str]| {
+        PathBuf::from(stdout(command(program).args(arguments)).trim_end())
+    };
+    let sysroot = said("rustc", &["--print=sysroot"]);
+    let mut files = vec![sysroot.join("bin/rustc")];
+    for tool in ["cc1", "collect2", "ld", "as"] {
+        files.push(said("cc", &[&format!("-print-prog-name={tool}")]));
+    }
+    let host = said("rustc", &["--print=target-libdir"]).join("../bin");
+    for folder in [sysroot.join("lib"), host.clone(), host.join("gcc-ld")] {
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        files.extend(entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()));
+    }
+    let hooked = dynamic_symbols(PRELOAD.unwrap(), false);
+    let mut looked_at = 0;
+    let mut ways_around = Vec::new();
+    for path in files {
+        // A bare name is a tool that is not installed; a linker script is no program.
+        let Ok(file) = fs::File::open(&path) else { continue };
+        if imports_of(&path).is_err() {
+            continue;
+        }
+        looked_at += 1;
+        let imported = dynamic_symbols(&ReadCache::new(file), true);
+        let missing = TAKES_A_NAME
+            .split_whitespace()
+            .filter(|name| imported.contains(*name) && !hooked.contains(*name));
+        ways_around.extend(missing.map(|name| (name, path.clone())));
+    }
+    assert_eq!(ways_around, []);
+    assert!(looked_at > 3, "{looked_at}");
 }
