@@ -1,0 +1,160 @@
+//! The results: a table, JSON and a plot.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use fs_err as fs;
+use serde::Serialize;
+
+use crate::Arguments;
+use crate::environment::Machine;
+use crate::error::Error;
+use crate::figures::{Figure, figures, name};
+use crate::hook::Calls;
+use crate::plot;
+use crate::run::{Sample, Scenario};
+use crate::tool::{Candidate, Tool};
+
+/// Everything that was measured, and under which conditions.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Report {
+    project: String,
+    profile: String,
+    rounds: u32,
+    machine: Machine,
+    tools: Vec<Version>,
+    figures: Vec<Figure>,
+    hook: Option<Vec<Calls>>,
+    samples: Vec<Build>,
+}
+
+#[derive(Serialize)]
+struct Version {
+    #[serde(serialize_with = "name")]
+    tool: Tool,
+    version: String,
+}
+
+/// A [`Sample`] in JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Build {
+    round: u32,
+    #[serde(serialize_with = "name")]
+    tool: Tool,
+    scenario: Scenario,
+    wall_s: f64,
+    processor_s: Option<f64>,
+}
+
+impl Report {
+    pub(crate) fn new(
+        arguments: &Arguments,
+        machine: Machine,
+        candidates: &[Candidate],
+        samples: &[Sample],
+        hook: Option<Vec<Calls>>,
+    ) -> Self {
+        let version = |one: &Candidate| Version { tool: one.tool, version: one.version.clone() };
+        let build = |sample: &Sample| Build {
+            round: sample.round + 1,
+            tool: sample.tool,
+            scenario: sample.scenario,
+            wall_s: sample.wall.as_secs_f64(),
+            processor_s: sample.processor.map(|time| time.as_secs_f64()),
+        };
+        Self {
+            project: arguments.project.name(),
+            profile: arguments.profile.clone(),
+            rounds: arguments.runs,
+            machine,
+            tools: candidates.iter().map(version).collect(),
+            figures: figures(samples),
+            hook,
+            samples: samples.iter().map(build).collect(),
+        }
+    }
+
+    /// Writes `results.json`, `table.md` and, when builds were measured, `plot.svg`.
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {
+        let json = serde_json::to_string_pretty(self).map_err(std::io::Error::from)?;
+        fs::write(folder.join("results.json"), json + "\n")?;
+        fs::write(folder.join("table.md"), self.table())?;
+        if !self.figures.is_empty() {
+            let title = format!("{}, profile {}", self.project, self.profile);
+            fs::write(folder.join("plot.svg"), plot::svg(&title, &self.figures))?;
+        }
+        Ok(())
+    }
+
+    /// The figures in Markdown.
+    pub(crate) fn table(&self) -> String {
+        let mut table = String::new();
+        // Writing to a String cannot fail.
+        if !self.figures.is_empty() {
+            let _ = self.builds(&mut table);
+        }
+        if let Some(calls) = &self.hook {
+            let _ = write_calls(&mut table, calls);
+        }
+        table
+    }
+
+    fn builds(&self, table: &mut String) -> std::fmt::Result {
+        writeln!(
+            table,
+            "{}, profile {}: seconds of wall time, median of {} alternating rounds;\n\
+             in parentheses the median of the ratios within a round, to plain (p) or to the\n\
+             oracle (o).\n",
+            self.project, self.profile, self.rounds
+        )?;
+        writeln!(table, "| | cold | warm | other folder | nothing to do |")?;
+        writeln!(table, "|---|---|---|---|---|")?;
+        for Version { tool, version } in &self.tools {
+            write!(table, "| {} {version} |", tool.name())?;
+            for scenario in Scenario::ALL {
+                let figure = |f: &&Figure| f.tool == *tool && f.scenario == scenario;
+                match self.figures.iter().find(figure) {
+                    Some(figure) => write!(table, " {} |", cell(figure))?,
+                    None => write!(table, " |")?,
+                }
+            }
+            writeln!(table)?;
+        }
+        let load = self.machine_line();
+        writeln!(table, "\n{load}")
+    }
+
+    fn machine_line(&self) -> String {
+        let Machine { os, arch, processors, rustc, load, .. } = &self.machine;
+        let load = load.as_ref().map(|load| format!(", load {load} at the end"));
+        format!("{os} {arch}, {processors} processors, {rustc}{}.\n", load.unwrap_or_default())
+    }
+}
+
+fn cell(figure: &Figure) -> String {
+    let ratio = match (figure.scenario, figure.to_plain, figure.to_oracle) {
+        (Scenario::Warm | Scenario::Moved, _, Some(ratio)) => Some((ratio, 'o')),
+        (_, Some(ratio), _) => Some((ratio, 'p')),
+        _ => None,
+    };
+    let itself = matches!(
+        (figure.tool, ratio),
+        (Tool::Plain, Some((_, 'p'))) | (Tool::Oracle, Some((_, 'o')))
+    );
+    match ratio {
+        Some((ratio, to)) if !itself => format!("{:.2} ({ratio:.2} {to})", figure.median_s),
+        _ => format!("{:.2}", figure.median_s),
+    }
+}
+
+fn write_calls(table: &mut String, calls: &[Calls]) -> std::fmt::Result {
+    writeln!(table, "| one call of the plugin | calls | median µs | 95 % within µs |")?;
+    writeln!(table, "|---|---|---|---|")?;
+    for call in calls {
+        let Calls { what, calls, median_us, p95_us } = call;
+        writeln!(table, "| {what} | {calls} | {median_us:.0} | {p95_us:.0} |")?;
+    }
+    Ok(())
+}
