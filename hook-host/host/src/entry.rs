@@ -34,8 +34,8 @@ pub struct Entry {
     cost_ms: Option<u64>,
     copier: Arc<Copier>,
     on_damage: OnDamage,
-    /// Files leased as `owned` live here.
-    scratch: Option<Arc<Scratch>>,
+    /// Some of the files can be here, whatever their lease.
+    scratch: Arc<Scratch>,
 }
 
 /// A file that was restored.
@@ -146,8 +146,7 @@ impl Entry {
         for file in &files {
             check_place(file, scratch.path())?;
         }
-        let owns = files.iter().any(|file| file.lease == Lease::Owned);
-        Ok(Self { files, cost_ms, copier, on_damage, scratch: owns.then_some(scratch) })
+        Ok(Self { files, cost_ms, copier, on_damage, scratch })
     }
 
     /// Its files; digests are claims until a file is read or restored.

@@ -1,12 +1,15 @@
 //! Scratch folders: one for each request, removed with it, and nothing left for long by
 //! a host that was killed.
 //!
-//! Layout under a scratch root: `h-<random>/` for each host, which holds a lock on
-//! `h-<random>/lock` for as long as it lives, and in it `r-<n>/` for each request. The first
-//! use of a root removes the folders of hosts that are gone.
+//! Layout under a scratch root: `h-<random>/` for each host, which holds a lock on that
+//! folder for as long as it lives, and in it `r-<n>/` for each request. The first use of a
+//! root removes the folders of hosts that are gone.
+//!
+//! Most requests leave their folder empty, and making one can take milliseconds where the
+//! disk is busy, looking into one takes two microseconds: so an empty one serves again.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,14 +23,13 @@ use crate::sync::lock;
 /// Folders younger than this are never swept: their host may not hold its lock yet.
 const SWEEP_AGE: Duration = Duration::from_secs(600);
 const HOST_PREFIX: &str = "h-";
-const LOCK_NAME: &str = "lock";
 
-/// The scratch folder of one request; removed when dropped.
+/// The scratch folder of one request; emptied when dropped.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     path: PathBuf,
     /// Keeps the host's folder, and its lock, while a request is left.
-    _home: Arc<Home>,
+    home: Arc<Home>,
 }
 
 impl Scratch {
@@ -38,8 +40,12 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // A plugin may have made folders that cannot be listed; the next host tries again.
-        let _ = fs::remove_dir_all(&self.path);
+        if is_empty(&self.path) {
+            lock(&self.home.free).push(std::mem::take(&mut self.path));
+        } else {
+            // A plugin may have made folders that cannot be listed; the next host tries again.
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 }
 
@@ -47,28 +53,18 @@ impl Drop for Scratch {
 #[derive(Debug, Default)]
 pub(crate) struct ScratchRoots {
     homes: Mutex<HashMap<PathBuf, Arc<Home>>>,
-    next: AtomicU64,
 }
 
 impl ScratchRoots {
-    /// A new empty folder under `root`, which is made if need be.
+    /// An empty folder under `root`, which is made if need be.
     pub(crate) fn create(&self, root: &Path) -> io::Result<Scratch> {
-        let path = |home: &Home| {
-            home.path.join(format!("r-{}", self.next.fetch_add(1, Ordering::Relaxed)))
-        };
-        let home = self.home(root)?;
-        let first = path(&home);
-        match fs::create_dir(&first) {
-            Ok(()) => Ok(Scratch { path: first, _home: home }),
-            // Someone has removed the root, with the whole target folder perhaps.
+        match self.home(root)?.scratch() {
+            // Someone has removed the root, and perhaps all that is around it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 lock(&self.homes).remove(root);
-                let home = self.home(root)?;
-                let second = path(&home);
-                fs::create_dir(&second)?;
-                Ok(Scratch { path: second, _home: home })
+                self.home(root)?.scratch()
             }
-            Err(error) => Err(error),
+            result => result,
         }
     }
 
@@ -87,6 +83,9 @@ impl ScratchRoots {
 #[derive(Debug)]
 struct Home {
     path: PathBuf,
+    /// Folders that are empty and of no request.
+    free: Mutex<Vec<PathBuf>>,
+    next: AtomicU64,
     _lock: File,
 }
 
@@ -105,10 +104,20 @@ impl Home {
                 Err(error) => return Err(error),
             }
         };
-        let lock = OpenOptions::new().write(true).create_new(true).open(path.join(LOCK_NAME))?;
+        let lock = File::open(&path)?;
         // Fails only where the file system knows no locks; then age alone protects it.
         let _ = flock(&lock, FlockOperation::NonBlockingLockExclusive);
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, free: Mutex::default(), next: AtomicU64::new(0), _lock: lock })
+    }
+
+    fn scratch(self: Arc<Self>) -> io::Result<Scratch> {
+        let free = lock(&self.free).pop();
+        if let Some(path) = free.filter(|path| is_empty(path)) {
+            return Ok(Scratch { path, home: self });
+        }
+        let path = self.path.join(format!("r-{}", self.next.fetch_add(1, Ordering::Relaxed)));
+        fs::create_dir(&path)?;
+        Ok(Scratch { path, home: self })
     }
 }
 
@@ -116,6 +125,11 @@ impl Drop for Home {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
     }
+}
+
+/// Whether there is a folder with nothing in it.
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Removes what hosts that are gone have left; never an error, it is only housekeeping.
@@ -133,10 +147,8 @@ fn sweep(root: &Path) {
 }
 
 fn is_abandoned(home: &Path) -> bool {
-    match OpenOptions::new().write(true).open(home.join(LOCK_NAME)) {
-        Ok(file) => flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok(),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-    }
+    File::open(home)
+        .is_ok_and(|folder| flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok())
 }
 
 /// A number that no other process makes at the same time, from the standard library's

@@ -129,7 +129,7 @@ fn owned_files_are_moved_and_their_folder_is_swept() {
         }
     }));
     let entry = entry(fixture.want(&host, "a"));
-    assert_eq!(fixture.scratch_left().len(), 1);
+    assert_eq!(fixture.scratch_left().len(), 2);
     let inodes: Vec<_> =
         entry.files().iter().map(|file| fs::metadata(&file.path).unwrap().ino()).collect();
     let restored = entry.restore(&plan(&fixture, entry.files())).unwrap();
@@ -137,7 +137,7 @@ fn owned_files_are_moved_and_their_folder_is_swept() {
     assert_ne!(restored[1].identity.inode, inodes[1], "linked elsewhere: copied");
     assert_eq!(fs::metadata(&restored[0].path).unwrap().mode() & 0o644, 0o644);
     drop(entry);
-    assert_eq!(fixture.scratch_left(), Vec::<String>::new());
+    assert_eq!(fixture.scratch_left(), Vec::<PathBuf>::new());
     assert_eq!(fs::read(&elsewhere).unwrap(), b"linked");
 }
 

@@ -127,6 +127,8 @@ fn a_late_answer_is_discarded_and_frees_its_place() {
         writeln!(output, "{HELLO_1}").unwrap();
         for line in requests.lines() {
             let request: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            std::fs::write(format!("{}/partial", request["scratch"].as_str().unwrap()), "")
+                .unwrap();
             released.lock().unwrap().recv().unwrap();
             let reason = json!({"code": "other", "message": request["key"]});
             let answer = json!({"id": request["id"], "kind": "miss", "reason": reason});
@@ -143,7 +145,7 @@ fn a_late_answer_is_discarded_and_frees_its_place() {
     release.send(()).unwrap();
     release.send(()).unwrap();
     assert_eq!(miss(fixture.want(&host, "next")).message, Some(key("next").to_string()));
-    assert_eq!(fixture.scratch_left(), Vec::<String>::new());
+    assert_eq!(fixture.scratch_left(), Vec::<std::path::PathBuf>::new());
     let report = host.close();
     let plugin = &report.plugins[0];
     assert_eq!(plugin.sessions, 1);
@@ -186,7 +188,7 @@ fn being_out_of_step_ends_the_session() {
         assert_eq!(plugin.faults[0].count, 1, "{what}");
         assert_eq!(plugin.switched_off.len(), 1, "{what}");
         assert_eq!(plugin.sessions, 1, "{what}");
-        assert_eq!(fixture.scratch_left(), Vec::<String>::new(), "{what}");
+        assert_eq!(fixture.scratch_left(), Vec::<std::path::PathBuf>::new(), "{what}");
     }
 }
 
@@ -290,7 +292,7 @@ fn an_error_of_scope_session_is_the_end() {
 
 #[test]
 fn an_unknown_purpose_is_no_fault() {
-    let error = r#"{"id":ID,"kind":"error","error":{"kind":"unknown-kind","message":"what?"}}"#;
+    let error = r#"{"id":ID,"kind":"error","error":{"kind":"unknown-kind","message":"what?","scope":"request"}}"#;
     let host = Host::new(Hooks::both(writing(HELLO, &format!("{error}\n"))), patient());
     let fixture = Fixture::new();
     for _ in 0..20 {
@@ -310,7 +312,7 @@ fn a_bad_hello_switches_off_at_once() {
             "speaks versions [2, 3]",
         ),
         (
-            r#"{"v":[1],"plugin":{"name":"f","version":"1"},"error":{"kind":"config","message":"no bucket set"}}"#,
+            r#"{"v":[1],"plugin":{"name":"f","version":"1"},"error":{"kind":"config","message":"no bucket set","scope":"session"}}"#,
             FaultKind::Hello,
             "no bucket set",
         ),
@@ -397,7 +399,7 @@ fn a_plugin_that_hangs_costs_a_bounded_time_however_many_ask() {
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(report.plugins[0].switched_off.len(), 1);
     assert_eq!(report.want_to_build.timing.calls, 16 * 50);
-    assert_eq!(fixture.scratch_left(), Vec::<String>::new());
+    assert_eq!(fixture.scratch_left(), Vec::<std::path::PathBuf>::new());
 }
 
 #[test]

@@ -92,14 +92,15 @@ impl Fixture {
         [offered(&self.file("built", "out/built", b"built", Lease::Borrowed))]
     }
 
-    /// Names under the scratch root of requests that are not gone.
-    pub(crate) fn scratch_left(&self) -> Vec<String> {
-        let Ok(homes) = fs::read_dir(self.scratch_root()) else { return Vec::new() };
-        homes
-            .flat_map(|home| fs::read_dir(home.expect("an entry").path()).into_iter().flatten())
-            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-            .filter(|name| name.starts_with("r-"))
-            .collect()
+    /// Files and folders that requests have left under the scratch root.
+    pub(crate) fn scratch_left(&self) -> Vec<PathBuf> {
+        let list = |folder: &Path| -> Vec<PathBuf> {
+            let entries = fs::read_dir(folder).into_iter().flatten();
+            entries.map(|entry| entry.expect("an entry").path()).collect()
+        };
+        let homes = list(&self.scratch_root());
+        let requests = homes.iter().flat_map(|home| list(home));
+        requests.flat_map(|request| list(&request)).collect()
     }
 }
 
