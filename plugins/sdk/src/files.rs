@@ -122,6 +122,40 @@ pub fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
+/// A writer that also digests and counts what passes through it.
+#[derive(Debug)]
+pub struct Hashed<W> {
+    inner: W,
+    hasher: blake3::Hasher,
+    size: u64,
+}
+
+impl<W: Write> Hashed<W> {
+    /// Around `inner`.
+    pub fn new(inner: W) -> Self {
+        Self { inner, hasher: blake3::Hasher::new(), size: 0 }
+    }
+
+    /// The digest and size of what was written so far.
+    #[must_use]
+    pub fn finish(&self) -> (Digest, u64) {
+        (Digest::from_bytes(*self.hasher.finalize().as_bytes()), self.size)
+    }
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 /// A file name that no other process or thread chooses: 64 random bits and a counter.
 #[must_use]
 pub fn unique_name() -> String {
