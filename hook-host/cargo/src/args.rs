@@ -118,7 +118,8 @@ const SHORT_VALUED: &[(&str, &str)] = &[
     ("-Z", "-Z"),
 ];
 /// Options whose presence means a question rather than a compile.
-const QUESTIONS: &[&str] = &["-vV", "-V", "-Vv", "--version", "--print", "--explain", "-h", "--help"];
+const QUESTIONS: &[&str] =
+    &["-vV", "-V", "-Vv", "--version", "--print", "--explain", "-h", "--help"];
 
 /// Reads what follows the wrapper's own name.
 ///
@@ -412,7 +413,8 @@ mod tests {
 
     #[test]
     fn response_files_are_read_once() {
-        let read = |path: &Path| (path == Path::new("args")).then(|| "--cfg\na b\n@args".to_owned());
+        let read =
+            |path: &Path| (path == Path::new("args")).then(|| "--cfg\na b\n@args".to_owned());
         let mut call = words(BASE);
         call.push("@args".to_owned());
         let Parsed::Compile(c) = parse(&call, read) else { panic!() };

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use buildhook_host::{DigestCache, Host};
 use buildhook_protocol::{Key, Unit};
@@ -167,7 +167,12 @@ impl Frontend {
     ///
     /// `recorder` is the preload library; without it only what has no hidden reads is cached.
     #[must_use]
-    pub fn new(host: Arc<Host>, digests: DigestCache, folder: &Path, recorder: Option<PathBuf>) -> Self {
+    pub fn new(
+        host: Arc<Host>,
+        digests: DigestCache,
+        folder: &Path,
+        recorder: Option<PathBuf>,
+    ) -> Self {
         Self {
             host,
             digests,
@@ -201,8 +206,12 @@ impl Frontend {
             Ok(Lookup::Hit(hit)) => return Before::Hit(hit),
             Ok(Lookup::Miss { action, action_key, corrupt, reason }) => {
                 miss = reason;
-                self.record_folder(&unit)
-                    .map(|record| Plan { action: *action, action_key, corrupt, record })
+                self.record_folder(&unit).map(|record| Plan {
+                    action: *action,
+                    action_key,
+                    corrupt,
+                    record,
+                })
             }
             Err(refusal) => Err(refusal),
         };
@@ -225,7 +234,12 @@ impl Frontend {
         store::after(self, ticket, finished)
     }
 
-    fn prepare(&self, compile: Compile, cwd: PathBuf, env: Environment) -> std::io::Result<Prepared> {
+    fn prepare(
+        &self,
+        compile: Compile,
+        cwd: PathBuf,
+        env: Environment,
+    ) -> std::io::Result<Prepared> {
         Prepared::new(compile, cwd, env, &self.toolchains, &self.digests)
     }
 
@@ -233,11 +247,10 @@ impl Frontend {
         if let Some((code, argument)) = &unit.compile.refusal {
             return Err(Refusal::new(code, argument));
         }
-        let started = Instant::now();
         let (action, action_key) = unit
             .action(&self.digests)
             .map_err(|error| Refusal::new("unreadable-input", error.to_string()))?;
-        lookup::look_up(self, unit, action, action_key, started)
+        lookup::look_up(self, unit, action, action_key)
     }
 
     fn record_folder(&self, unit: &Prepared) -> Result<RecordFolder, Refusal> {

@@ -3,13 +3,15 @@
 //! The sets answer "what does this unit read?" without asking the hook; the manifests
 //! are for `explain`. Everything here can be deleted at any time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use buildhook_protocol::Key;
 
 use crate::atomic;
-use crate::inputs::{InputRecord, MAX_RECORD_BYTES};
+use crate::explain;
+use crate::inputs::{InputRecord, Item, MAX_RECORD_BYTES};
 use crate::manifest::Manifest;
 
 /// Manifests kept per crate name.
@@ -56,13 +58,21 @@ impl Index {
         self.folder.join("manifests").join(crate_name)
     }
 
-    /// Keeps `manifest`, and of its crate the [`MAX_MANIFESTS`] latest.
+    /// Keeps `manifest` and who read its inputs, and of its crate the [`MAX_MANIFESTS`] latest.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn keep_manifest(&self, key: &Key, manifest: &Manifest) -> io::Result<()> {
+    pub fn keep_manifest(
+        &self,
+        key: &Key,
+        manifest: &Manifest,
+        readers: &BTreeMap<Item, BTreeSet<String>>,
+    ) -> io::Result<()> {
         let folder = self.manifests(&manifest.action.crate_name);
-        atomic::write(&folder.join(format!("{}.json", key.0.to_hex())), &manifest.to_bytes())?;
+        let hex = key.0.to_hex();
+        let reads = serde_json::to_vec(&explain::reads(readers))?;
+        atomic::write(&explain::readers_path(&folder, &hex), &reads)?;
+        atomic::write(&folder.join(format!("{hex}.json")), &manifest.to_bytes())?;
         prune(&folder)
     }
 }
@@ -71,13 +81,16 @@ fn prune(folder: &Path) -> io::Result<()> {
     let mut files = Vec::new();
     for entry in fs_err::read_dir(folder)? {
         let entry = entry?;
-        files.push((entry.metadata()?.modified()?, entry.path()));
+        if entry.path().extension().is_some_and(|extension| extension == "json") {
+            files.push((entry.metadata()?.modified()?, entry.path()));
+        }
     }
     if files.len() > MAX_MANIFESTS {
         files.sort();
         for (_, path) in &files[..files.len() - MAX_MANIFESTS] {
             // Another process may have been faster.
             let _ = fs_err::remove_file(path);
+            let _ = fs_err::remove_file(path.with_extension("readers"));
         }
     }
     Ok(())

@@ -89,8 +89,8 @@ impl InputRecord {
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let record: Self = serde_json::from_slice(bytes).ok()?;
-        let bounded = record.sets.len() <= MAX_SETS
-            && record.sets.iter().all(|set| set.len() <= MAX_ITEMS);
+        let bounded =
+            record.sets.len() <= MAX_SETS && record.sets.iter().all(|set| set.len() <= MAX_ITEMS);
         bounded.then_some(record)
     }
 

@@ -11,6 +11,7 @@
 //! | [`observe`] | from a recording to items |
 //! | [`dep_info`], [`diagnostics`] | the two texts that hold folders |
 //! | [`index`] | what this machine remembers |
+//! | [`explain`] | why a unit was not restored |
 //!
 //! Invariants: nothing here fails a build; what is not understood is not cached, and the
 //! reason is counted; no variable of the process is read, the caller passes them.
@@ -22,6 +23,7 @@ pub mod dep_info;
 pub mod diagnostics;
 pub mod env_uses;
 pub mod environment;
+pub mod explain;
 pub mod frontend;
 pub mod index;
 pub mod inputs;

@@ -1,7 +1,5 @@
 //! Looking a unit up: every input set that is known for its action makes a candidate key.
 
-use std::time::Instant;
-
 use buildhook_host::{Ask, Entry};
 use buildhook_protocol::{EntryName, Key, Purpose};
 
@@ -41,10 +39,8 @@ pub(crate) fn look_up(
     unit: &Prepared,
     mut action: Action,
     action_key: Key,
-    _started: Instant,
 ) -> Result<Lookup, Refusal> {
-    let mut search =
-        Search { front, unit, tried: Vec::new(), corrupt: Vec::new(), reason: None };
+    let mut search = Search { front, unit, tried: Vec::new(), corrupt: Vec::new(), reason: None };
     let known = front.index.record(&action_key);
     if let Some(hit) = search.try_sets(&known, &mut action) {
         return Ok(Lookup::Hit(hit));
@@ -58,6 +54,8 @@ pub(crate) fn look_up(
         return Ok(Lookup::Hit(hit));
     }
     let Search { corrupt, reason, .. } = search;
+    let first = || Refusal::new("first-seen", "never built so with these dependencies");
+    let reason = Some(reason.unwrap_or_else(first));
     Ok(Lookup::Miss { action: Box::new(action), action_key, corrupt, reason })
 }
 
@@ -91,7 +89,8 @@ impl Search<'_> {
             buildhook_host::Lookup::Miss(reason) => {
                 if purpose == Purpose::Outputs {
                     let text = reason.message.unwrap_or_default();
-                    self.reason = Some(Refusal { code: crate::codes::intern(&reason.code), detail: text });
+                    self.reason =
+                        Some(Refusal { code: crate::codes::intern(&reason.code), detail: text });
                 }
                 None
             }

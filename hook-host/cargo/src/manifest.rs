@@ -170,9 +170,8 @@ fn cpu() -> io::Result<Digest> {
         &["vendor_id", "cpu family", "model", "stepping", "flags", "Features", "CPU part"];
     let text = fs_err::read_to_string("/proc/cpuinfo")?;
     let first = text.split("\n\n").next().unwrap_or_default();
-    let told = |line: &&str| {
-        line.split_once(':').is_some_and(|(name, _)| FIELDS.contains(&name.trim()))
-    };
+    let told =
+        |line: &&str| line.split_once(':').is_some_and(|(name, _)| FIELDS.contains(&name.trim()));
     let lines: Vec<_> = first.lines().filter(told).collect();
     Ok(Digest::of(lines.join("\n").as_bytes()))
 }

@@ -16,7 +16,7 @@
 //! Known gaps: system calls made without libc, and what a macro learns from the compiler
 //! itself (`Span::local_file`); the search of the outputs for folders is the guard there.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -30,8 +30,8 @@ use crate::roots::{CARGO_HOME, SYSROOT, TARGET, WORKSPACE};
 /// What a compile did, as far as the cache is concerned.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// What it read.
-    pub set: InputSet,
+    /// What it read, and which programs and macros did.
+    pub readers: BTreeMap<Item, BTreeSet<String>>,
     /// Paths of the set that were absent when they were looked for.
     pub absent: HashSet<PathBuf>,
     /// Files that the compiler opened, to compare with its own account.
@@ -84,13 +84,40 @@ const KNOWN_TOOLS: &[&str] = &[
 ];
 /// System libraries through which the compiler itself calls.
 const SYSTEM_LIBRARIES: &[&str] = &[
-    "libc.", "libc-", "ld-linux", "ld-", "libgcc_s", "libpthread", "libdl.", "librt.", "libm.",
-    "libz.", "libstdc++", "linux-vdso", "libbuildhook",
+    "libc.",
+    "libc-",
+    "ld-linux",
+    "ld-",
+    "libgcc_s",
+    "libpthread",
+    "libdl.",
+    "librt.",
+    "libm.",
+    "libz.",
+    "libstdc++",
+    "linux-vdso",
+    "libbuildhook",
 ];
 
 /// Which ELF objects take the whole environment; asked once per file and session.
 #[derive(Debug, Default)]
 pub struct EnvironmentUsers(Mutex<HashMap<PathBuf, bool>>);
+
+impl Seen {
+    /// Adds something that `reader` has read.
+    pub fn add(&mut self, item: Item, reader: &str) {
+        let readers = self.readers.entry(item).or_default();
+        if !readers.contains(reader) {
+            readers.insert(reader.to_owned());
+        }
+    }
+
+    /// What was read.
+    #[must_use]
+    pub fn set(&self) -> InputSet {
+        self.readers.keys().cloned().collect()
+    }
+}
 
 impl EnvironmentUsers {
     fn contains(&self, object: &Path) -> bool {
@@ -149,8 +176,8 @@ impl<'a> Analysis<'a> {
         let ids = || (0..).map(ProcessId::from_index).zip(&observation.processes);
         let is_compiler = |process: &Process| is_in_sysroot(unit, &process.executable);
         let compiler = ids().find(|(_, process)| is_compiler(process));
-        let (compiler, _) = compiler
-            .ok_or_else(|| Refusal::new("unobservable", "the compiler wrote no record"))?;
+        let (compiler, _) =
+            compiler.ok_or_else(|| Refusal::new("unobservable", "the compiler wrote no record"))?;
         let parent = |id: &ProcessId| observation.process(*id).parent;
         let launchers = std::iter::successors(parent(&compiler), parent)
             .take(observation.processes.len())
@@ -224,12 +251,19 @@ impl<'a> Analysis<'a> {
                     }
                     continue;
                 }
-                if !object.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"libbuildhook")) {
-                    self.add(seen, Item::Path(self.token(object)));
+                if !object
+                    .file_name()
+                    .is_some_and(|n| n.as_encoded_bytes().starts_with(b"libbuildhook"))
+                {
+                    let name = process.executable.file_name().unwrap_or_default();
+                    seen.add(Item::Path(self.token(object)), &name.to_string_lossy());
                 }
             }
             let program = &process.executable;
-            if id != self.compiler && !launcher && !is_known_tool(program) && users.contains(program)
+            if id != self.compiler
+                && !launcher
+                && !is_known_tool(program)
+                && users.contains(program)
             {
                 return Err(Refusal::new("takes-environment", self.show(program)));
             }
@@ -247,7 +281,7 @@ impl<'a> Analysis<'a> {
             Op::Getenv => self.variable(actor, event, seen),
             Op::Getcwd => {
                 if actor == Actor::Macro {
-                    self.place(&self.unit.cwd, seen);
+                    self.place(&self.unit.cwd, &self.reader(actor, event), seen);
                 }
                 Ok(())
             }
@@ -274,7 +308,7 @@ impl<'a> Analysis<'a> {
         if actor == Actor::Macro && is_credential(name) {
             return Err(Refusal::new("reads-credential", name));
         }
-        self.add(seen, item(name.to_owned()));
+        seen.add(item(name.to_owned()), &self.reader(actor, event));
         Ok(())
     }
 
@@ -295,7 +329,7 @@ impl<'a> Analysis<'a> {
             return Ok(());
         }
         self.unicode(path)?;
-        self.add(seen, Item::Listing(token));
+        seen.add(Item::Listing(token), &self.reader(actor, event));
         Ok(())
     }
 
@@ -311,7 +345,7 @@ impl<'a> Analysis<'a> {
                 return Err(Refusal::new("reads-system", path.to_string_lossy()));
             }
             if matches!(event.op, Op::Resolve | Op::Readlink) {
-                self.place(path, seen);
+                self.place(path, &self.reader(actor, event), seen);
             }
         } else if self.is_incremental(path) {
             if event.op == Op::Read && found {
@@ -337,7 +371,7 @@ impl<'a> Analysis<'a> {
         if actor == Actor::Tool && self.is_on_search_path(path) {
             // A search along `PATH`. What was looked for is the name, wherever it is found.
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            self.add(seen, Item::Program(name.to_owned()));
+            seen.add(Item::Program(name.to_owned()), &self.reader(actor, event));
             if !found {
                 return Ok(());
             }
@@ -345,7 +379,7 @@ impl<'a> Analysis<'a> {
         if event.outcome == Outcome::Absent {
             seen.absent.insert(token.clone());
         }
-        self.add(seen, Item::Path(token));
+        seen.add(Item::Path(token), &self.reader(actor, event));
         Ok(())
     }
 
@@ -354,7 +388,7 @@ impl<'a> Analysis<'a> {
         let Some(word) = event.subject.to_str() else { return };
         let starts = matches!(event.op, Op::Spawn | Op::Exec) && !word.contains('/');
         if starts && !self.launchers.contains(&event.process) {
-            self.add(seen, Item::Program(word.to_owned()));
+            seen.add(Item::Program(word.to_owned()), &self.reader(Actor::Tool, event));
         }
     }
 
@@ -362,27 +396,31 @@ impl<'a> Analysis<'a> {
     /// there are then matters.
     fn above_workspace(&self, seen: &mut Seen) {
         let above = Path::new(crate::roots::ABOVE);
-        let searched = seen.set.iter().any(|item| match item {
+        let searched = seen.readers.keys().any(|item| match item {
             Item::Path(path) | Item::Listing(path) => path.starts_with(above),
             _ => false,
         });
         if searched {
-            seen.set.insert(Item::Depth);
+            seen.add(Item::Depth, "buildhook");
         }
     }
 
     /// The output may hold the folder that `path` is in.
-    fn place(&self, path: &Path, seen: &mut Seen) {
+    fn place(&self, path: &Path, reader: &str, seen: &mut Seen) {
         let token = self.token(path);
         for root in [TARGET, CARGO_HOME, WORKSPACE] {
             if token.starts_with(root) {
-                seen.set.insert(Item::Place(root.to_owned()));
+                seen.add(Item::Place(root.to_owned()), reader);
             }
         }
     }
 
-    fn add(&self, seen: &mut Seen, item: Item) {
-        seen.set.insert(item);
+    /// Who did it, for people: a macro's file, or the program.
+    fn reader(&self, actor: Actor, event: &Event) -> String {
+        let program = self.observation.process(event.process).executable.as_path();
+        let module = event.module.map(|module| self.observation.module(module));
+        let who = module.filter(|_| actor == Actor::Macro).unwrap_or(program);
+        who.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     fn is_on_search_path(&self, path: &Path) -> bool {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use buildhook_host::{Ask, Built, OfferedFile, Outcome};
-use buildhook_protocol::{Digest, EntryName, Key, Lease, Purpose};
+use buildhook_protocol::{Digest, EntryName, Lease, Purpose};
 
 use crate::dep_info::DepInfo;
 use crate::diagnostics;
@@ -62,12 +62,13 @@ fn store(
     let mut seen = observe::analyse(&observation, unit, &front.environment_users)?;
     drop(observation);
     let dep_info = read_dep_info(unit, &seen)?;
-    add_declared_variables(unit, &dep_info, &mut seen.set)?;
+    add_declared_variables(unit, &dep_info, &mut seen)?;
     let mut files = take_outputs(unit, &mut seen)?;
 
+    let set = seen.set();
     let inputs = unit
         .place(&front.digests)
-        .evaluate(&seen.set)
+        .evaluate(&set)
         .ok_or_else(|| Refusal::new("unreadable-input", "an input can no longer be read"))?;
     check_unchanged(unit, plan, &inputs, &seen.absent)?;
     let fresh = unit.action(&front.digests).is_ok_and(|(action, _)| action == plan.action);
@@ -94,7 +95,9 @@ fn store(
 
     let replace = plan.corrupt.contains(&key);
     offer(front, unit, plan, &manifest, &files, account.cost_ms, replace)?;
-    remember(front, unit, plan, key, &manifest, seen.set);
+    // Only an explanation is lost when it cannot be kept.
+    let _ = front.index.keep_manifest(&key, &manifest, &seen.readers);
+    remember(front, unit, plan, set);
     Ok(())
 }
 
@@ -125,7 +128,7 @@ fn read_dep_info(unit: &Prepared, seen: &Seen) -> Result<DepInfo, Refusal> {
 fn add_declared_variables(
     unit: &Prepared,
     dep_info: &DepInfo,
-    set: &mut InputSet,
+    seen: &mut Seen,
 ) -> Result<(), Refusal> {
     for (name, _) in &dep_info.variables {
         if observe::is_credential(name) && unit.env.get(name).is_some() {
@@ -133,10 +136,10 @@ fn add_declared_variables(
         }
         let value = unit.env.get(name).unwrap_or_default();
         let holds_folder = !unit.roots.mentioned_in(value.as_encoded_bytes()).is_empty();
-        let literal = holds_folder
-            && !env_uses::only_locates_includes(name, &dep_info.sources(&unit.cwd));
+        let literal =
+            holds_folder && !env_uses::only_locates_includes(name, &dep_info.sources(&unit.cwd));
         let item = if literal { Item::LiteralVariable } else { Item::Variable };
-        set.insert(item(name.clone()));
+        seen.add(item(name.clone()), "env!");
     }
     Ok(())
 }
@@ -145,16 +148,21 @@ fn add_declared_variables(
 fn take_outputs(unit: &Prepared, seen: &mut Seen) -> Result<Vec<OfferedFile>, Refusal> {
     let mut files = Vec::new();
     if unit.compile.keep_paths {
-        seen.set.extend(unit.roots.iter().map(|root| Item::Place(root.token.to_owned())));
+        for root in unit.roots.iter() {
+            seen.add(Item::Place(root.token.to_owned()), "debug information or coverage");
+        }
     }
     let dep_info = unit.dep_info();
-    for path in seen.outputs.iter().filter(|path| **path != dep_info) {
+    for path in seen.outputs.clone().iter().filter(|path| **path != dep_info) {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if !unit.is_own_output(name) {
             return Err(Refusal::new("odd-output", name));
         }
-        let scan = scan(path, unit).map_err(|e| Refusal::new("unreadable-output", e.to_string()))?;
-        seen.set.extend(scan.tokens.iter().map(|token| Item::Place((*token).to_owned())));
+        let scan =
+            scan(path, unit).map_err(|e| Refusal::new("unreadable-output", e.to_string()))?;
+        for token in &scan.tokens {
+            seen.add(Item::Place((*token).to_owned()), &format!("found in {name}"));
+        }
         let name = output_name(path).and_then(|name| EntryName::new(name).ok());
         files.push(OfferedFile {
             name: name.ok_or_else(|| Refusal::new("odd-output", path.to_string_lossy()))?,
@@ -307,19 +315,11 @@ fn offer(
 
 /// Remembers what the unit read, here and in the store. Only later hits are lost when that
 /// fails.
-fn remember(
-    front: &Frontend,
-    unit: &Prepared,
-    plan: &Plan,
-    key: Key,
-    manifest: &Manifest,
-    set: InputSet,
-) {
+fn remember(front: &Frontend, unit: &Prepared, plan: &Plan, set: InputSet) {
     let mut record = front.index.record(&plan.action_key);
     let known = record.sets.first() == Some(&set);
     record.add(set);
     let _ = front.index.set_record(&plan.action_key, &record);
-    let _ = front.index.keep_manifest(&key, manifest);
     if known {
         return;
     }
