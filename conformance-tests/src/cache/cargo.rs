@@ -93,7 +93,8 @@ pub(super) fn compiled(sandbox: &Sandbox, offset: u64) -> io::Result<BTreeSet<St
 }
 
 /// The crate of a logged call, if it compiles one: probes have no name or the
-/// name `___`, and a run for dep-info alone emits nothing else.
+/// name `___`, a run for dep-info alone emits nothing else, and one with
+/// `--print` only answers.
 fn compiled_crate(line: &str) -> Option<String> {
     let arguments: Vec<&str> = line.split(ARGUMENT_SEPARATOR).collect();
     let values = |flag: &'static str| {
@@ -108,7 +109,8 @@ fn compiled_crate(line: &str) -> Option<String> {
     let name = values("--crate-name").next()?;
     let emits_code =
         values("--emit").flat_map(|list| list.split(',')).any(|kind| !kind.starts_with("dep-info"));
-    (emits_code && name != "___").then(|| name.to_owned())
+    let asks = values("--print").next().is_some();
+    (emits_code && !asks && name != "___").then(|| name.to_owned())
 }
 
 /// Looks at what a build left.
@@ -160,9 +162,21 @@ fn run_program(sandbox: &Sandbox, place: &Place<'_>, path: &Path) -> io::Result<
     let mut program = sandbox.command(path, place.folder);
     program.env("RUST_BACKTRACE", "0").envs(place.env);
     match process::run(&mut program, &sandbox.root.join("log"), "run", RUN_LIMIT) {
-        Ok(ran) => Ok(format!("{:?}\n{}{}", ran.code, ran.stdout, ran.stderr)),
+        Ok(ran) => {
+            let stdout = without_times(&ran.stdout);
+            Ok(format!("{:?}\n{stdout}{}", ran.code, ran.stderr))
+        }
         Err(error) => Ok(format!("does not start: {}", error.kind())),
     }
+}
+
+/// Test programs end with the time they took.
+fn without_times(stdout: &str) -> String {
+    stdout
+        .lines()
+        .map(|line| line.split("; finished in ").next().unwrap_or(line))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// Files below `folder` with one of the endings, save the incremental folder,

@@ -14,6 +14,7 @@ mod cargo;
 mod case;
 mod cases;
 mod edit;
+mod mutants;
 mod process;
 mod result;
 mod runner;
@@ -29,6 +30,7 @@ use std::time::Instant;
 
 pub use case::{Case, Verdict};
 pub use cases::cases;
+pub use mutants::{Mutant, mutants};
 pub use result::{CaseResult, Exchange, Finding, Reuse};
 
 use runner::Story;
@@ -141,15 +143,21 @@ pub fn run(
 }
 
 fn choose(only: &[String]) -> Result<Vec<&'static Case>, SuiteError> {
+    let mut chosen = vec![only.is_empty(); cases().len()];
     for name in only {
-        if !cases().iter().any(|case| case.id.starts_with(name.as_str())) {
+        let exact = cases().iter().any(|case| case.id == name);
+        let fits = |case: &Case| match exact {
+            true => case.id == name,
+            false => case.id.starts_with(name.as_str()),
+        };
+        if !cases().iter().any(fits) {
             return Err(SuiteError::NoSuchCase(name.clone()));
         }
+        for (chosen, case) in chosen.iter_mut().zip(cases()) {
+            *chosen |= fits(case);
+        }
     }
-    let chosen = |case: &&Case| {
-        only.is_empty() || only.iter().any(|name| case.id.starts_with(name.as_str()))
-    };
-    Ok(cases().iter().filter(chosen).collect())
+    Ok(cases().iter().zip(chosen).filter_map(|(case, chosen)| chosen.then_some(case)).collect())
 }
 
 fn validate(options: &Options) -> Result<(), SuiteError> {

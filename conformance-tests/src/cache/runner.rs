@@ -359,7 +359,10 @@ impl Runner<'_> {
     fn observe(&self, output: &Output, units: &Units) -> Result<Observed, Stop> {
         let target = self.target();
         let place = Place { folder: &self.folder, target: &target, env: &self.env };
-        let observed = cargo::observe(self.sandbox, &self.case.look, &place, output, units)?;
+        let mut look = self.case.look;
+        // A command in place of cargo may well sum up what it did.
+        look.stderr &= self.options.build_command.is_none();
+        let observed = cargo::observe(self.sandbox, &look, &place, output, units)?;
         Ok(observed.map(&|text| self.normal(text)))
     }
 

@@ -219,19 +219,21 @@ IFS='@SEPARATOR@'
 printf '%s\n' "$*" >>'@LOG@'
 name=
 emit=
+asks=
 previous=
 for argument do
     case $previous$argument in
     --crate-name=*) name=${argument#*=} ;;
     --crate-name*) name=$argument ;;
     --emit*link*|--emit*metadata*) emit=yes ;;
+    --print*) asks=yes ;;
     esac
     case $argument in
     --crate-name|--emit) previous=$argument ;;
     *) previous= ;;
     esac
 done
-[ -n "$emit" ] || name=
+[ -n "$emit" ] && [ -z "$asks" ] || name=
 if [ -n "$name" ] && [ -e '@HOOKS@'/before-"$name" ]; then
     mv '@HOOKS@'/before-"$name" '@HOOKS@'/ran-$$
     . '@HOOKS@'/ran-$$

@@ -242,7 +242,17 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "zoo/two-builds-one-target",
         claim: "Two builds that wait for one target folder both succeed.",
-        script: Script::Steps(&[Together(&["../ws", "../ws"]), Build, Fresh, Check]),
+        script: Script::Steps(&[
+            Together(&["../ws", "../ws"]),
+            Build,
+            Fresh,
+            Check,
+            Empty,
+            Together(&["../ws", "../ws"]),
+            Build,
+            Fresh,
+            Check,
+        ]),
         ..TARGETS
     },
     Case {

@@ -166,6 +166,7 @@ pub(super) const CASES: &[Case] = &[
         script: Script::Steps(&[
             Cargo(&["doc"]),
             Build,
+            Twin,
             Check,
             Empty,
             Write("part/src/lib.rs", "pub fn value_two() -> u8 {\n    2\n}\n"),

@@ -1,0 +1,126 @@
+//! Broken caches, one or more an input family, and the cases each must die
+//! on. They tell that a case can fail at all; `src/bin/broken-wrapper` is the
+//! cache that has these faults.
+
+/// A broken cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Mutant {
+    /// The fault, as the broken wrapper knows it.
+    pub fault: &'static str,
+    /// Cases that must not pass, without their `zoo/`.
+    pub dies_on: &'static [&'static str],
+}
+
+/// All broken caches.
+pub fn mutants() -> &'static [Mutant] {
+    MUTANTS
+}
+
+macro_rules! mutants {
+    ($($fault:literal: $($case:literal)+;)+) => {
+        &[$(Mutant { fault: $fault, dies_on: &[$($case),+] }),+]
+    };
+}
+
+const MUTANTS: &[Mutant] = mutants! {
+    "macro-files":
+        "macro-reads-file" "macro-looks-for-file" "macro-runs-program" "macro-through-facade"
+        "macro-helper-reads-file" "macro-in-program" "macro-file-goes-back"
+        "registry-macro-reads-user";
+    "garbles":
+        "build-then-check" "coverage-of-library" "dylib-outputs" "future-sources"
+        "incremental-switched-off" "incremental-twin" "jobs" "killed-half-written"
+        "killed-while-compiling" "macro-unrelated-file" "make-jobserver" "moved"
+        "moved-include" "moved-macro-reads-file" "no-home" "old-sources" "other-shell"
+        "probe-questions" "registry-other-workspace" "registry-warnings-capped"
+        "remap-by-user-kept" "rustdoc" "server-gone" "source-unchanged" "store-removed"
+        "target-behind-link" "target-outside" "target-with-blanks" "twin-packages"
+        "two-builds-one-target";
+    "macro-folders": "macro-lists-folder";
+    "macro-relative-files": "macro-reads-relative";
+    "workspace-files": "macro-reads-workspace-file";
+    "outside-files": "macro-reads-outside" "source-module-by-path";
+    "sources":
+        "source-edit" "source-line-numbers" "build-script-itself" "extern-body-edited"
+        "two-different-at-once" "incremental-edits" "edits-in-a-row" "cached-and-plain-mixed"
+        "outputs-writable" "incremental-check" "incremental-switched-on";
+    "modules": "source-module" "source-module-appears" "source-include";
+    "included-files":
+        "source-include-str" "source-include-bytes" "source-include-odd-name"
+        "included-edited-during-compilation" "registry-data-edited";
+    "generated-files":
+        "out-dir-code" "out-dir-read-by-macro" "target-generated-elsewhere";
+    "registry-files": "registry-source-edited" "registry-module-edited";
+    "native-libraries":
+        "native-static-bundled" "native-static-by-flag" "native-static-same-time"
+        "native-static-unbundled" "native-bundled-deep" "native-built-by-script"
+        "native-found-earlier" "native-in-build-script" "link-arg-object" "link-thin-archive";
+    "shared-libraries": "native-shared-soname";
+    "link-files": "link-c-runtime" "link-response-file";
+    "linker": "linker-script-content" "linker-on-path-edited" "wrapper-below";
+    "link-variables":
+        "linker-swapped" "linker-on-path" "link-library-path" "link-run-path"
+        "link-compiler-path";
+    "link-arguments": "link-arg-itself";
+    "response-files": "rustflags-response-file";
+    "target-description": "target-json";
+    "machine": "target-cpu-native";
+    "compiler": "compiler-replaced";
+    "sysroot":
+        "sysroot-replaced" "sysroot-elsewhere" "sysroot-by-flag" "standard-sources-appear";
+    "probes": "probe-from-stdin";
+    "variables":
+        "macro-reads-variable" "macro-reads-unset-variable" "macro-takes-environment" "env"
+        "option-env-appears" "option-env-goes" "option-env-empty" "build-script-env";
+    "package-variables": "macro-reads-package-variable" "env-of-package";
+    "bootstrap": "rustc-bootstrap" "rustc-bootstrap-other-crate";
+    "unstable-flags": "unstable-flag" "unknown-flag";
+    "cfg": "features" "build-script-cfg" "rustflags-cfg" "wrapper-below-appears";
+    "codegen-flags":
+        "rustflags-target-feature" "target-cpu" "opt-level" "debuginfo" "coverage" "lto"
+        "profile-debug-assertions" "profile-overflow-checks" "profile-panic" "profile-strip"
+        "release-after-dev" "split-debuginfo-switched";
+    "emit": "check-then-build";
+    "tests": "test-after-build" "check-build-mixed";
+    "edition": "edition";
+    "lints": "lint-level-flag" "lint-level-deny" "lint-table" "check-cfg" "cap-lints";
+    "diagnostic-form": "diagnostic-format" "diagnostic-colour" "diagnostic-width";
+    "remap": "remap-by-user";
+    "clippy-files":
+        "clippy-toml-appears" "clippy-toml-edited" "clippy-toml-of-workspace"
+        "clippy-toml-hidden";
+    "clippy-arguments": "clippy-arguments" "clippy-configuration-folder";
+    "clippy-driver": "clippy-after-check";
+    "file-names": "file-name" "module-file-name";
+    "extern-names": "externs-swapped" "extern-renamed";
+    "extern-content": "macro-itself" "extern-edited" "dependency-elsewhere";
+    "place":
+        "moved-manifest-dir" "moved-manifest-dir-read" "moved-manifest-dir-length"
+        "moved-manifest-dir-hash" "moved-compared-path" "moved-macro-path"
+        "moved-macro-current-dir" "moved-absolute-file" "moved-caller-location"
+        "moved-out-dir" "moved-generated-path" "moved-generated-file-macro"
+        "moved-test-program" "moved-debug-information" "through-link" "registry-other-home"
+        "warning-names-path";
+    "links": "macro-follows-link" "source-include-through-link";
+    "silent": "warning-replayed";
+    "noisy": "quiet" "error-repeated";
+    "stores-messages": "transient-message" "compiler-log";
+    "stores-failures": "transient-failure" "compiler-crashed";
+    "loses-sidecars":
+        "split-debuginfo-unpacked" "split-debuginfo-packed" "emit-assembly" "save-temps";
+    "loses-dep-info": "outputs-complete" "fresh-after-hit" "outputs-uplifted";
+    "loses-empty": "check-all-targets";
+    "loses-mode": "test-programs-executable" "build-script-executable";
+    "hard-links":
+        "outputs-changed-in-place" "outputs-stripped-in-place" "other-checkout-stays-fresh"
+        "other-target-stays-fresh";
+    "old-times":
+        "fresh-after-edit-and-back" "fresh-after-check" "clean-one-package" "touched-sources";
+    "trusts-store": "store-flipped" "store-truncated" "store-blanked";
+    "trusts-times": "edit-keeps-time-and-size";
+    "trusts-sizes": "edit-by-rename";
+    "trusts-inputs": "edit-before-compiler-reads" "edit-and-back-during-compilation";
+    "keys-late": "edit-after-compiler-read";
+    "fails": "store-unusable" "store-full" "store-thinned";
+    "locks": "two-checkouts-at-once" "two-checkouts-at-once-warm";
+};
