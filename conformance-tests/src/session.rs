@@ -317,7 +317,7 @@ impl Session {
         let Some(hidden) = &self.hidden else { return };
         let root = format!("/proc/{}/root", self.process.id());
         for list in ["files", "relocated"] {
-            for record in message[list].as_array_mut().into_iter().flatten() {
+            for record in wire::records_mut(message, list) {
                 let path = record["path"].as_str().unwrap_or_default();
                 if Path::new(path).starts_with(hidden) {
                     record["path"] = format!("{root}{path}").into();

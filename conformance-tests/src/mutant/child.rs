@@ -118,7 +118,7 @@ impl ChildOptions {
         if self.decorate {
             let luggage = json!({"n": [1, {"deep": "ü"}]});
             answer["x-child"] = luggage.clone();
-            for record in answer["files"].as_array_mut().into_iter().flatten() {
+            for record in crate::wire::records_mut(answer, "files") {
                 record["x-child"] = luggage.clone();
             }
         }

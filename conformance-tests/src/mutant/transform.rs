@@ -23,7 +23,7 @@ pub(super) fn down(request: &mut Value, mutation: Option<Mutation>) -> Result<()
     let below = scratch.join("below");
     fs::create_dir(&below).map_err(|error| error.to_string())?;
     request["scratch"] = text(&below).into();
-    let Some(files) = request["files"].as_array_mut() else { return Ok(()) };
+    let Some(files) = request.get_mut("files").and_then(Value::as_array_mut) else { return Ok(()) };
     let plain = mutation == Some(Mutation::AddsPlainNames);
     for (index, record) in files.iter_mut().enumerate() {
         let content = read(record, mutation == Some(Mutation::Launders))?;
@@ -53,7 +53,7 @@ pub(super) fn up(
         members.remove("relocated");
     }
     let scratch = PathBuf::from(request["scratch"].as_str().unwrap_or_default());
-    let Some(files) = answer["files"].as_array_mut() else { return Ok(()) };
+    let Some(files) = answer.get_mut("files").and_then(Value::as_array_mut) else { return Ok(()) };
     if mutation != Some(Mutation::LeavesItsFiles) {
         files.retain(|record| name(record) != ADDED);
     }

@@ -160,7 +160,7 @@ fn forwards_down(bench: &mut Bench<'_>) -> Outcome {
     for mut request in requests {
         request["x-conformance"] = luggage();
         request["unit"]["x-conformance"] = luggage();
-        for record in request["files"].as_array_mut().into_iter().flatten() {
+        for record in crate::wire::records_mut(&mut request, "files") {
             record["x-conformance"] = luggage();
         }
         session.ask(request)?;

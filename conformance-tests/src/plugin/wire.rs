@@ -89,7 +89,7 @@ fn unknown_members(bench: &mut Bench<'_>) -> Outcome {
     let decorate = |request: &mut Value| {
         request["x-conformance"] = extra.clone();
         request["unit"]["x-conformance"] = extra.clone();
-        for record in request["files"].as_array_mut().into_iter().flatten() {
+        for record in crate::wire::records_mut(request, "files") {
             record["x-conformance"] = extra.clone();
         }
     };

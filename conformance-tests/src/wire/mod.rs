@@ -70,6 +70,14 @@ pub(crate) fn seal(key: &str, records: &[Value]) -> String {
     digest(text.as_bytes())
 }
 
+/// The file records of a message, to be changed; none when it has no such list.
+pub(crate) fn records_mut<'a>(
+    message: &'a mut Value,
+    list: &str,
+) -> impl Iterator<Item = &'a mut Value> {
+    message.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
 /// One message with its line feed.
 pub(crate) fn line(message: &Value) -> Vec<u8> {
     let mut bytes = message.to_string().into_bytes();
