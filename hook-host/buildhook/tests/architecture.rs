@@ -173,7 +173,7 @@ fn test_module(tokens: &[TokenTree]) -> Option<usize> {
 /// Where a process begins, and what has its own rules: builds, tests.
 fn is_test_or_main(name: &str) -> bool {
     ["/main.rs", "/build.rs"].iter().any(|end| name.ends_with(end))
-        || ["/tests/", "/examples/"].iter().any(|folder| name.contains(folder))
+        || ["/tests/", "/examples/", "/stack-tests/"].iter().any(|folder| name.contains(folder))
 }
 
 #[test]
