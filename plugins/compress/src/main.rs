@@ -65,7 +65,8 @@ impl Plugin for Compress {
     }
 
     fn want_to_build(&self, call: &Call) -> Result<Want, Error> {
-        let mut answer = self.next.exchange(call, below(call)?)?;
+        // Nothing is in the scratch folder yet, and what will be has names of its own.
+        let mut answer = self.next.forward(call)?;
         // What is no proper hit is the host's to judge.
         let Ok(Answer::Hit { files, .. }) = answer.parse() else {
             return Ok(Want::Forwarded(answer));

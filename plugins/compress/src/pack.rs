@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use buildhook_sdk::Error;
-use buildhook_sdk::files::{CopyError, Hashed, create_new, read_verified};
+use buildhook_sdk::files::{CopyError, Hashed, create_new, read_verified, unique_name};
 use buildhook_sdk::protocol::{Digest, EntryName, FileRecord, Lease, Message};
 use serde_json::Value;
 use zstd::zstd_safe::get_frame_content_size;
@@ -73,7 +73,7 @@ impl Packer {
     pub(crate) fn unpack(&self, scratch: &Path, files: &[FileRecord]) -> Result<Unpacked, Error> {
         let mut left = self.max_size_bytes;
         let mut changes = Vec::with_capacity(files.len());
-        for (number, file) in files.iter().enumerate() {
+        for file in files {
             let Some(name) = file.name.strip_folder(FOLDER) else {
                 changes.push(None);
                 continue;
@@ -82,7 +82,7 @@ impl Packer {
                 Ok(name) => name,
                 Err(error) => return Ok(Unpacked::Corrupt(format!("{}: {error}", file.name))),
             };
-            let path = scratch.join(format!("plain-{number}"));
+            let path = scratch.join(unique_name());
             let (digest, size) = match decompress(file, &path, left) {
                 Ok(done) => done,
                 Err(CopyError::Contradicts { what, .. }) => {

@@ -45,8 +45,9 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// The line, from 1, of the byte at `offset`.
-fn line_of(text: &str, offset: usize) -> usize {
+/// The line, from 1, of the byte at `offset`: for what is wrong beyond the grammar.
+#[must_use]
+pub fn line_of(text: &str, offset: usize) -> usize {
     text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
 }
 

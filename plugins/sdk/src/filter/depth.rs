@@ -34,8 +34,10 @@ impl Depth {
         Ok(Self(depth))
     }
 
-    /// The value of the variable for a child.
-    pub(crate) fn below(self) -> String {
+    /// The value of the variable for a child. [`Next`](super::Next) sets it; whoever starts a
+    /// plugin in another way does so too.
+    #[must_use]
+    pub fn below(self) -> String {
         (self.0 + 1).to_string()
     }
 }

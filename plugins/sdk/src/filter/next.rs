@@ -10,9 +10,9 @@ use std::time::Duration;
 use buildhook_protocol::{FEATURE_MANIFEST, FrameError, Hello, Hook, Message, VERSION};
 
 use super::lines::{Lines, Received, Sink};
-use super::session::Session;
+use super::session::{ChildError, Session};
 use super::{Depth, process};
-use crate::{About, Call, Done, Error, StartError, Want};
+use crate::{About, Call, Deadline, Done, Error, StartError, Want};
 
 /// How long a child may take for its hello. The host's own limit covers the whole stack and
 /// is shorter in practice; this one is for a filter that is run by hand.
@@ -34,13 +34,25 @@ impl Next {
     /// [`StartError::Child`]: it cannot be started, says nothing, speaks another version, or
     /// says itself that it cannot work. [`StartError::Config`]: `command` is empty.
     pub fn start(command: &[OsString], depth: Depth) -> Result<Self, StartError> {
+        Self::start_within(command, depth, HELLO_LIMIT)
+    }
+
+    /// [`start`](Self::start) with a time limit for the hello.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start).
+    pub fn start_within(
+        command: &[OsString],
+        depth: Depth,
+        limit: Duration,
+    ) -> Result<Self, StartError> {
         let mut child = process::spawn(command, depth)?;
         let program = command[0].display();
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             unreachable!("both were asked to be pipes");
         };
         let mut lines = Lines::new(OwnedFd::from(stdout).into());
-        let started = greet(&mut lines).and_then(|hello| {
+        let started = greet(&mut lines, limit).and_then(|hello| {
             let sink = Sink::new(OwnedFd::from(stdin).into()).map_err(|error| error.to_string())?;
             Ok((hello, sink))
         });
@@ -84,7 +96,7 @@ impl Next {
     /// Passes a request on as it is, with the time that is left (BH-FILT-004).
     ///
     /// # Errors
-    /// The child gave no answer: see [`ChildError`](super::ChildError).
+    /// The child gave no answer: see [`ChildError`].
     pub fn forward(&self, call: &Call) -> Result<Message, Error> {
         self.exchange(call, call.message.clone())
     }
@@ -95,6 +107,15 @@ impl Next {
     /// Those of [`forward`](Self::forward).
     pub fn exchange(&self, call: &Call, message: Message) -> Result<Message, Error> {
         Ok(self.session.exchange(message, call.deadline.sooner())?)
+    }
+
+    /// Sends `message` under an id of this hop and waits until `deadline`, which is what the
+    /// child is told: for whoever asks on its own account.
+    ///
+    /// # Errors
+    /// Those of [`forward`](Self::forward).
+    pub fn exchange_by(&self, message: Message, deadline: Deadline) -> Result<Message, ChildError> {
+        self.session.exchange(message, deadline)
     }
 
     /// [`forward`](Self::forward) as the answer to `want-to-build`.
@@ -146,12 +167,12 @@ pub fn folder_for_next(call: &Call) -> std::io::Result<PathBuf> {
 }
 
 /// The child's hello, or what is wrong with it, as the rest of a sentence.
-fn greet(lines: &mut Lines) -> Result<Hello, String> {
-    let message = match lines.next(HELLO_LIMIT) {
+fn greet(lines: &mut Lines, limit: Duration) -> Result<Hello, String> {
+    let message = match lines.next(limit) {
         Ok(Received::Message(message)) => message,
         Ok(Received::End) => return Err("exited without a hello".to_owned()),
         Ok(Received::TimedOut) => {
-            return Err(format!("said nothing for {} s", HELLO_LIMIT.as_secs()));
+            return Err(format!("said nothing for {} ms", limit.as_millis()));
         }
         Err(error @ FrameError::Io(_)) => return Err(format!("cannot be read: {error}")),
         Err(error) => return Err(format!("does not speak the buildhook protocol: {error}")),

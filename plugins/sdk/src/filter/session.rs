@@ -95,10 +95,10 @@ impl Session {
     }
 
     /// Drops late answers until the child has closed its end, at most for `limit`; returns
-    /// what is left of it.
+    /// what is left of it. A thread that still waits for an answer reads in its place.
     pub(super) fn discard_until_end(&self, limit: Duration) -> Duration {
+        let Ok(mut lines) = self.lines.try_lock() else { return limit };
         let deadline = Deadline::within(limit);
-        let mut lines = locked(&self.lines);
         while let Ok(Received::Message(_)) = lines.next(deadline.remaining()) {}
         deadline.remaining()
     }

@@ -1,0 +1,57 @@
+//! `buildhook-tier tiers.toml`: several caches in order, usually local before remote.
+//!
+//! ```toml
+//! [[tier]]
+//! name = "local"
+//! plugin = ["buildhook-local-dir", "--dir", "/var/cache/buildhook"]
+//! read = true
+//! write = true
+//! back-fill = true
+//!
+//! [[tier]]
+//! name = "remote"
+//! plugin = ["buildhook-s3", "--bucket", "builds"]
+//! read = true
+//! write = true
+//! back-fill = false
+//! background = true     # optional: written after the build has gone on
+//! timeout-ms = 1000     # optional: how long one answer is waited for
+//! ```
+//!
+//! The first tier that has an entry whole answers; earlier ones with `back-fill` are given it
+//! in the background. What was built goes to each tier with `write`, at once or, with
+//! `background`, later from copies that outlive the request. At the end what waits is
+//! written within `--drain-ms`; what was not is counted on standard error.
+//!
+//! What a bad tier costs: one that hangs is left alone after three answers that did not come
+//! in `timeout-ms`; one that has died, at once; one that is slow adds its own time to each
+//! entry that no earlier tier has. A hit is passed on when its files are there with the
+//! sizes it says; that their content is right the host verifies, and so does each tier that
+//! is given it.
+
+mod config;
+mod member;
+mod queue;
+mod spool;
+mod tiers;
+
+use std::process::ExitCode;
+
+use buildhook_sdk::cli;
+use buildhook_sdk::filter::Depth;
+
+use config::Args;
+use tiers::Tiers;
+
+const NAME: &str = "tier";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn main() -> ExitCode {
+    let depth = std::env::var_os(Depth::VARIABLE);
+    let temporary = std::env::temp_dir();
+    buildhook_sdk::main(NAME, VERSION, || {
+        let args: Args = cli::parse()?;
+        let members = member::start(args.tiers()?, Depth::new(depth)?)?;
+        Ok(Tiers::new(members, args.spool.unwrap_or(temporary), args.drain_ms))
+    })
+}

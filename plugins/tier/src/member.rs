@@ -1,0 +1,116 @@
+//! One tier at run time: its plugin, and whether it is worth asking.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use buildhook_sdk::filter::{Depth, Next};
+use buildhook_sdk::protocol::{Answer, Hook, Message};
+use buildhook_sdk::{Deadline, StartError};
+
+use crate::config::Tier;
+
+/// A tier that fails so often in a row is left alone for the rest of the session. So one that
+/// hangs costs a build this many time limits, and no more.
+const FAULTS_UNTIL_OFF: u32 = 3;
+/// How long a tier may take to start. All start at once, so this is what the slowest costs.
+const START_LIMIT: Duration = Duration::from_secs(2);
+
+pub(crate) struct Member {
+    pub(crate) tier: Tier,
+    /// `None`: it did not start.
+    next: Option<Next>,
+    faults: AtomicU32,
+    off: AtomicBool,
+}
+
+/// Starts all tiers at once. One that does not start is told on standard error and left out.
+///
+/// # Errors
+/// None of them starts.
+pub(crate) fn start(tiers: Vec<Tier>, depth: Depth) -> Result<Vec<Arc<Member>>, StartError> {
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let start = |tier: &Tier| {
+            let command: Vec<OsString> = tier.plugin.iter().map(OsString::from).collect();
+            scope.spawn(move || Next::start_within(&command, depth, START_LIMIT))
+        };
+        let threads: Vec<_> = tiers.iter().map(start).collect();
+        let panicked = |_| Err(StartError::Child("starting it panicked".to_owned()));
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
+    });
+    if outcomes.iter().all(Result::is_err) {
+        let whys: Vec<_> = outcomes.iter().filter_map(|o| o.as_ref().err()).collect();
+        let whys: Vec<_> = whys.iter().map(ToString::to_string).collect();
+        return Err(StartError::Child(format!("no tier works: {}", whys.join("; "))));
+    }
+    let members = tiers.into_iter().zip(outcomes);
+    Ok(members.map(|(tier, outcome)| Arc::new(Member::new(tier, outcome))).collect())
+}
+
+impl Member {
+    fn new(tier: Tier, outcome: Result<Next, StartError>) -> Self {
+        let (next, why) = match outcome {
+            Ok(next) => (Some(next), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let member = Self { tier, next, faults: AtomicU32::new(0), off: AtomicBool::new(false) };
+        if let Some(why) = why {
+            member.turn_off(&why);
+        }
+        member
+    }
+
+    /// The plugin, when it has started.
+    pub(crate) fn next(&self) -> Option<&Next> {
+        self.next.as_ref()
+    }
+
+    /// Whether it is there, answers `hook` and has not been left alone.
+    pub(crate) fn is_usable(&self, hook: Hook) -> bool {
+        !self.off.load(Ordering::Relaxed)
+            && self.next().is_some_and(|next| next.hello().has_hook(hook))
+    }
+
+    /// Asks, within the tier's own time limit and `deadline`. An error, be it an answer or
+    /// the lack of one, counts against the tier.
+    pub(crate) fn ask(&self, message: Message, deadline: Deadline) -> Result<Message, String> {
+        let own = Deadline::within(Duration::from_millis(self.tier.timeout_ms));
+        self.exchange(message, deadline.min(own))
+    }
+
+    /// [`ask`](Self::ask) without the tier's own limit, for what nobody waits for.
+    pub(crate) fn exchange(&self, message: Message, deadline: Deadline) -> Result<Message, String> {
+        let Some(next) = self.next() else { return Err("it has not started".to_owned()) };
+        let outcome = match next.exchange_by(message, deadline) {
+            Ok(answer) => match answer.parse() {
+                Ok(Answer::Error { error, .. }) => Err(error.message),
+                Ok(_) => Ok(answer),
+                Err(error) => Err(format!("it answers nonsense: {error}")),
+            },
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = &outcome {
+            self.blame(why);
+        }
+        outcome
+    }
+
+    /// What it answered was good: faults count only in a row.
+    pub(crate) fn praise(&self) {
+        self.faults.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts a fault.
+    pub(crate) fn blame(&self, why: &str) {
+        if self.faults.fetch_add(1, Ordering::Relaxed) + 1 >= FAULTS_UNTIL_OFF {
+            self.turn_off(why);
+        }
+    }
+
+    fn turn_off(&self, why: &str) {
+        if !self.off.swap(true, Ordering::Relaxed) {
+            eprintln!("buildhook-tier: `{}` is left alone from now on: {why}", self.tier.name);
+        }
+    }
+}
