@@ -20,8 +20,8 @@ pub(crate) struct Figure {
     pub(crate) max_s: f64,
     /// Median of the processor time of the build and its children.
     pub(crate) processor_s: Option<f64>,
-    /// Median over the rounds of the ratio to a cold plain build, or to a plain one with
-    /// nothing to do.
+    /// Median over the rounds of the ratio to a plain build in the same scenario, or to a
+    /// cold one where plain builds have no cache to be warm.
     pub(crate) to_plain: Option<f64>,
     /// Median over the rounds of the ratio to the oracle in the same scenario.
     pub(crate) to_oracle: Option<f64>,

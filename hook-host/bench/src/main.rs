@@ -1,7 +1,8 @@
 //! Measures build caches over one project, beside plain builds and an oracle.
 //!
 //! Runs alternate: each round lets every tool build with an empty cache, with a full one,
-//! and with a full one in another folder, always into an empty target folder. A shared
+//! and with a full one in another folder, always into an empty target folder, and then with
+//! nothing to do and after edits. A shared
 //! machine changes from minute to minute, so ratios are taken within a round, and the
 //! median over the rounds is reported.
 //!
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod disk;
 mod environment;
 mod error;
 mod figures;
@@ -108,14 +110,14 @@ fn measure(arguments: &Arguments, environment: &Environment) -> Result<(), Error
         None => None,
     };
     let measured = match candidates.is_empty() {
-        true => Vec::new(),
+        true => run::Measured::default(),
         false => {
             let project = project::prepare(environment, &arguments.project, &work)?;
             run::all(environment, &candidates, &project, &arguments.profile, arguments.runs)?
         }
     };
     let machine = environment.machine()?;
-    let report = report::Report::new(arguments, machine, &candidates, &measured, calls);
+    let report = report::Report::new(arguments, machine, &candidates, measured, calls);
     report.write(&arguments.out)?;
     print!("{}", report.table());
     Ok(())

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::figures::{Figure, figures, name};
 use crate::hook::Calls;
 use crate::plot;
-use crate::run::{Sample, Scenario};
+use crate::run::{Disk, Measured, Sample, Scenario};
 use crate::tool::{Candidate, Tool};
 
 /// Everything that was measured, and under which conditions.
@@ -25,6 +25,7 @@ pub(crate) struct Report {
     machine: Machine,
     tools: Vec<Version>,
     figures: Vec<Figure>,
+    disk: Vec<Disk>,
     hook: Option<Vec<Calls>>,
     samples: Vec<Build>,
 }
@@ -53,7 +54,7 @@ impl Report {
         arguments: &Arguments,
         machine: Machine,
         candidates: &[Candidate],
-        samples: &[Sample],
+        measured: Measured,
         hook: Option<Vec<Calls>>,
     ) -> Self {
         let version = |one: &Candidate| Version { tool: one.tool, version: one.version.clone() };
@@ -70,9 +71,10 @@ impl Report {
             rounds: arguments.runs,
             machine,
             tools: candidates.iter().map(version).collect(),
-            figures: figures(samples),
+            figures: figures(&measured.samples),
+            disk: measured.disk,
             hook,
-            samples: samples.iter().map(build).collect(),
+            samples: measured.samples.iter().map(build).collect(),
         }
     }
 
@@ -109,8 +111,9 @@ impl Report {
              oracle (o).\n",
             self.project, self.profile, self.rounds
         )?;
-        writeln!(table, "| | cold | warm | other folder | nothing to do |")?;
-        writeln!(table, "|---|---|---|---|---|")?;
+        let heads = Scenario::ALL.map(Scenario::name).join(" | ");
+        writeln!(table, "| | {heads} |")?;
+        writeln!(table, "|---|{}", "---|".repeat(Scenario::ALL.len()))?;
         for Version { tool, version } in &self.tools {
             write!(table, "| {} {version} |", tool.name())?;
             for scenario in Scenario::ALL {
@@ -122,8 +125,19 @@ impl Report {
             }
             writeln!(table)?;
         }
-        let load = self.machine_line();
-        writeln!(table, "\n{load}")
+        writeln!(table, "\n{}", self.machine_line())?;
+        writeln!(table, "| MiB on disk | one target folder | two, and the cache |")?;
+        writeln!(table, "|---|---|---|")?;
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        for disk in &self.disk {
+            let (name, one) = (disk.tool.name(), mib(disk.target_bytes));
+            match disk.tool {
+                // With no cache only one checkout was built.
+                Tool::Plain => writeln!(table, "| {name} | {one:.0} | twice that |")?,
+                _ => writeln!(table, "| {name} | {one:.0} | {:.0} |", mib(disk.all_bytes))?,
+            }
+        }
+        writeln!(table)
     }
 
     fn machine_line(&self) -> String {

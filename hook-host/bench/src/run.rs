@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::disk::Usage;
 use crate::environment::{Environment, output};
 use crate::error::Error;
 use crate::project::{Project, remove};
@@ -21,10 +22,15 @@ pub(crate) enum Scenario {
     Moved,
     /// A target folder that is up to date: nothing to do.
     Fresh,
+    /// One function more in the project itself, after what was restored.
+    FirstEdit,
+    /// One function more again: the loop of someone who works on the project.
+    Edit,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 4] = [Self::Cold, Self::Warm, Self::Moved, Self::Fresh];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Cold, Self::Warm, Self::Moved, Self::Fresh, Self::FirstEdit, Self::Edit];
 
     /// For tables.
     pub(crate) fn name(self) -> &'static str {
@@ -33,6 +39,8 @@ impl Scenario {
             Self::Warm => "warm",
             Self::Moved => "other folder",
             Self::Fresh => "nothing to do",
+            Self::FirstEdit => "first edit",
+            Self::Edit => "next edit",
         }
     }
 }
@@ -47,6 +55,26 @@ pub(crate) struct Sample {
     pub(crate) processor: Option<Duration>,
 }
 
+/// What a tool has on the disk after two checkouts were built.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Disk {
+    #[serde(serialize_with = "crate::figures::name")]
+    pub(crate) tool: Tool,
+    /// The target folder of one checkout.
+    pub(crate) target_bytes: u64,
+    /// The target folders of both and all that the tool keeps.
+    pub(crate) all_bytes: u64,
+}
+
+/// Everything that was measured by building.
+#[derive(Default)]
+pub(crate) struct Measured {
+    pub(crate) samples: Vec<Sample>,
+    /// Of the first round.
+    pub(crate) disk: Vec<Disk>,
+}
+
 /// Runs all rounds. Each begins with another tool, so that none is always the first.
 pub(crate) fn all(
     environment: &Environment,
@@ -54,8 +82,8 @@ pub(crate) fn all(
     project: &Project,
     profile: &str,
     rounds: u32,
-) -> Result<Vec<Sample>, Error> {
-    let mut samples = Vec::new();
+) -> Result<Measured, Error> {
+    let mut measured = Measured::default();
     for round in 0..rounds {
         let first = round as usize % candidates.len().max(1);
         for candidate in candidates[first..].iter().chain(&candidates[..first]) {
@@ -63,16 +91,17 @@ pub(crate) fn all(
             fs_err::create_dir_all(candidate.home(project).join("cache"))?;
             candidate.start(environment, project)?;
             let run = Run { environment, candidate, project, profile, round };
-            let result = run.scenarios(&mut samples);
+            let result = run.scenarios(&mut measured);
             // Also after a failed build: nothing is left running.
             candidate.stop(environment, project)?;
-            result?;
             for folder in &project.folders {
                 remove(&folder.join("target"))?;
             }
+            project.restore_source()?;
+            result?;
         }
     }
-    Ok(samples)
+    Ok(measured)
 }
 
 /// One tool's part of a round.
@@ -85,34 +114,33 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn scenarios(&self, samples: &mut Vec<Sample>) -> Result<(), Error> {
-        let [here, there] = &self.project.folders;
-        let plain = self.candidate.tool == Tool::Plain;
+    fn scenarios(&self, measured: &mut Measured) -> Result<(), Error> {
+        let tool = self.candidate.tool;
         for scenario in Scenario::ALL {
-            let folder = match scenario {
-                // With no cache these are cold builds again.
-                Scenario::Warm | Scenario::Moved if plain => continue,
-                Scenario::Cold | Scenario::Warm => here,
-                Scenario::Moved => there,
-                Scenario::Fresh if plain => here,
-                Scenario::Fresh => there,
-            };
-            if scenario != Scenario::Fresh {
-                remove(&folder.join("target"))?;
+            let Some(folder) = self.folder(scenario) else { continue };
+            match scenario {
+                Scenario::Cold | Scenario::Warm | Scenario::Moved => {
+                    remove(&folder.join("target"))?;
+                }
+                Scenario::Fresh => {}
+                Scenario::FirstEdit | Scenario::Edit => self.project.edit(folder, self.round)?,
             }
             let sample = self.one(scenario, folder)?;
             // The oracle does not compete when it records.
-            let recording = self.candidate.tool == Tool::Oracle && scenario == Scenario::Cold;
+            let recording = tool == Tool::Oracle && scenario == Scenario::Cold;
             eprintln!(
                 "round {}: {:<13} {:<13} {:8.3} s{}",
                 self.round + 1,
-                self.candidate.tool.name(),
+                tool.name(),
                 scenario.name(),
                 sample.wall.as_secs_f64(),
                 if recording { " (recording)" } else { "" }
             );
             if !recording {
-                samples.push(sample);
+                measured.samples.push(sample);
+            }
+            if scenario == Scenario::Fresh && self.round == 0 {
+                measured.disk.push(self.disk()?);
             }
         }
         if let Ok(calls) = std::fs::read_to_string(self.candidate.unknown_calls(self.project)) {
@@ -120,6 +148,31 @@ impl Run<'_> {
             eprintln!("the oracle did not know {count} calls: its times are too long");
         }
         Ok(())
+    }
+
+    /// Where to build, or `None` when the scenario says nothing of the tool.
+    fn folder(&self, scenario: Scenario) -> Option<&Path> {
+        let [here, there] = &self.project.folders;
+        let is_edit = matches!(scenario, Scenario::FirstEdit | Scenario::Edit);
+        match (self.candidate.tool, scenario) {
+            // With no cache these are cold builds again.
+            (Tool::Plain, Scenario::Warm | Scenario::Moved) => None,
+            // It would not see the edit.
+            (Tool::Oracle, _) if is_edit => None,
+            _ if is_edit && !self.project.can_be_edited() => None,
+            (Tool::Plain, _) | (_, Scenario::Cold | Scenario::Warm) => Some(here),
+            _ => Some(there),
+        }
+    }
+
+    fn disk(&self) -> Result<Disk, Error> {
+        let [here, there] = self.project.folders.each_ref().map(|folder| folder.join("target"));
+        let (mut one, mut all) = (Usage::default(), Usage::default());
+        one.add(&here)?;
+        for folder in [&here, &there, &self.candidate.home(self.project)] {
+            all.add(folder)?;
+        }
+        Ok(Disk { tool: self.candidate.tool, target_bytes: one.bytes, all_bytes: all.bytes })
     }
 
     fn one(&self, scenario: Scenario, folder: &Path) -> Result<Sample, Error> {
