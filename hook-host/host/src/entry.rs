@@ -30,6 +30,7 @@ pub(crate) type OnDamage = Box<dyn Fn(&RestoreError) + Send + Sync>;
 
 /// A hit whose claims hold: names, places, sizes, seal.
 pub struct Entry {
+    /// Sorted by name.
     files: Vec<FileRecord>,
     cost_ms: Option<u64>,
     copier: Arc<Copier>,
@@ -128,7 +129,7 @@ impl Entry {
     pub(crate) fn check(
         key: &Key,
         claimed: &Seal,
-        files: Vec<FileRecord>,
+        mut files: Vec<FileRecord>,
         cost_ms: Option<u64>,
         scratch: Arc<Scratch>,
         copier: Arc<Copier>,
@@ -146,10 +147,11 @@ impl Entry {
         for file in &files {
             check_place(file, scratch.path())?;
         }
+        files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { files, cost_ms, copier, on_damage, scratch })
     }
 
-    /// Its files; digests are claims until a file is read or restored.
+    /// Its files, sorted by name; digests are claims until a file is read or restored.
     #[must_use]
     pub fn files(&self) -> &[FileRecord] {
         &self.files
@@ -246,8 +248,10 @@ impl Entry {
     }
 
     fn record(&self, name: &str) -> Result<&FileRecord, RestoreError> {
-        let found = self.files.iter().find(|file| file.name.as_str() == name);
-        found.ok_or_else(|| RestoreError::NotInEntry(name.to_owned()))
+        match self.files.binary_search_by(|file| file.name.as_str().cmp(name)) {
+            Ok(index) => Ok(&self.files[index]),
+            Err(_) => Err(RestoreError::NotInEntry(name.to_owned())),
+        }
     }
 
     fn tell<T>(&self, result: Result<T, RestoreError>) -> Result<T, RestoreError> {

@@ -3,6 +3,8 @@
 use buildhook_protocol::{Reason, ReasonCode};
 use serde::{Deserialize, Serialize};
 
+use crate::text::tame;
+
 /// Sorts of faults, by what they say about the plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -66,8 +68,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(crate) fn new(kind: FaultKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+    pub(crate) fn new(kind: FaultKind, message: impl AsRef<str>) -> Self {
+        Self { kind, message: tame(message.as_ref()) }
     }
 
     /// The miss that this fault becomes (BH-ERR-005).

@@ -10,7 +10,7 @@ use buildhook_protocol::limits::MAX_FILES;
 use buildhook_protocol::name::check_unique;
 use buildhook_protocol::{
     Answer, Digest, EntryName, FEATURE_MANIFEST, FileRecord, Hook, Key, Lease, Message, Purpose,
-    Reason, ReasonCode, Request, Seal, Stored, Unit, VERSION, Writer, seal,
+    Reason, Request, Seal, Stored, Unit, VERSION, Writer, seal,
 };
 
 use crate::copy::Copier;
@@ -21,10 +21,11 @@ use crate::limits::Limits;
 use crate::plugin::Plugin;
 use crate::reason;
 use crate::relocated::is_copy_of;
-use crate::report::{BuiltCounters, HookReport, WantCounters};
+use crate::report::{BuiltCounters, HookReport, WantCounters, count};
 use crate::scratch::{Scratch, ScratchRoots};
 use crate::session::Session;
 use crate::sync::lock;
+use crate::text::tame_reason;
 
 /// The name of the manifest's file record.
 const MANIFEST_NAME: &str = "manifest.json";
@@ -181,7 +182,7 @@ impl Host {
                 Lookup::Hit(entry)
             }
             Err(reason) => {
-                *counters.misses.entry(reason.code.clone()).or_default() += 1;
+                count(&mut counters.misses, &reason);
                 Lookup::Miss(reason)
             }
         }
@@ -199,7 +200,7 @@ impl Host {
                 Outcome::Stored { stored, relocated }
             }
             Err(reason) => {
-                *counters.not_stored.entry(reason.code.clone()).or_default() += 1;
+                count(&mut counters.not_stored, &reason);
                 Outcome::NotStored(reason)
             }
         }
@@ -221,7 +222,10 @@ impl Host {
     pub fn close(&self) -> HookReport {
         thread::scope(|scope| {
             for plugin in self.plugins() {
-                scope.spawn(|| plugin.close());
+                // At once, so that the user waits for the slower one only.
+                if thread::Builder::new().spawn_scoped(scope, || plugin.close()).is_err() {
+                    plugin.close();
+                }
             }
         });
         self.report()
@@ -246,9 +250,7 @@ impl Host {
             Answer::Hit { seal, files, cost_ms, .. } => {
                 self.entry(plugin, &ask.key, &seal, files, cost_ms, scratch)
             }
-            Answer::Miss { reason, .. } => {
-                Err(reason.unwrap_or_else(|| Reason::code(ReasonCode::OTHER)))
-            }
+            Answer::Miss { reason, .. } => Err(tame_reason(reason)),
             Answer::Done { .. } | Answer::Error { .. } => Err(misfit(plugin, hook, "done")),
         }
     }
@@ -282,9 +284,7 @@ impl Host {
         let answer =
             plugin.ask(&session, hook, limit, &scratch, |id, left| line(request, id, left))?;
         match answer {
-            Answer::Done { stored: Stored::No, reason, .. } => {
-                Err(reason.unwrap_or_else(|| Reason::code(ReasonCode::OTHER)))
-            }
+            Answer::Done { stored: Stored::No, reason, .. } => Err(tame_reason(reason)),
             Answer::Done { stored, mut relocated, .. } => {
                 relocated.retain(|record| built.files.iter().any(|mine| is_copy_of(record, mine)));
                 Ok((stored, relocated))

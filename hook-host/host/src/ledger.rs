@@ -8,6 +8,7 @@ use buildhook_protocol::{Hello, Hook};
 use crate::fault::{Fault, FaultKind};
 use crate::limits::Limits;
 use crate::report::PluginReport;
+use crate::text::tame;
 
 /// The counts of one plugin.
 #[derive(Debug, Default)]
@@ -37,8 +38,8 @@ impl Ledger {
     /// A session has begun.
     pub(crate) fn started(&mut self, hello: &Hello) {
         self.report.sessions += 1;
-        self.report.name = Some(hello.plugin.name.clone());
-        self.report.version = Some(hello.plugin.version.clone());
+        self.report.name = Some(tame(&hello.plugin.name));
+        self.report.version = Some(tame(&hello.plugin.version));
     }
 
     /// A process has ended.
@@ -141,5 +142,104 @@ impl Ledger {
         };
         let lost_ms = u64::try_from(self.lost.as_millis()).unwrap_or(u64::MAX);
         PluginReport { switched_off, lost_ms, ..self.report.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ledger() -> Ledger {
+        let hooks = vec![Hook::WantToBuild, Hook::BuiltAThing];
+        Ledger::new(PluginReport { hooks, ..PluginReport::default() })
+    }
+
+    fn fault(kind: FaultKind) -> Fault {
+        Fault::new(kind, "it did")
+    }
+
+    #[test]
+    fn each_sort_of_fault_has_its_weight() {
+        let limits = Limits::default();
+        let want = Some(Hook::WantToBuild);
+        // Faults until the hook is off, and whether the other hook then is off too.
+        let cases = [
+            (FaultKind::Start, Some((1, true))),
+            (FaultKind::Hello, Some((1, true))),
+            (FaultKind::Protocol, Some((1, true))),
+            (FaultKind::Session, Some((1, true))),
+            (FaultKind::Exited, Some((limits.faults_until_off, true))),
+            (FaultKind::Timeout, Some((limits.faults_until_off, false))),
+            (FaultKind::Answer, Some((limits.faults_until_off, false))),
+            (FaultKind::Error, Some((limits.faults_until_off, false))),
+            (FaultKind::Corrupt, Some((limits.corrupt_until_off, true))),
+            (FaultKind::Busy, None),
+            (FaultKind::Shutdown, None),
+            (FaultKind::Host, None),
+        ];
+        for (kind, expected) in cases {
+            let mut ledger = ledger();
+            let mut until_off = None;
+            for n in 1..=100 {
+                let switched_off = ledger.note(want, fault(kind), &limits);
+                if until_off.is_none() && ledger.off(Hook::WantToBuild).is_some() {
+                    let both = ledger.off(Hook::BuiltAThing).is_some();
+                    assert_eq!(switched_off, both, "{kind:?}");
+                    until_off = Some((n, both));
+                } else {
+                    assert!(!switched_off, "{kind:?}: told once");
+                }
+            }
+            assert_eq!(until_off, expected, "{kind:?}");
+            let report = ledger.report();
+            assert_eq!((report.faults.len(), report.faults[0].count), (1, 100), "{kind:?}");
+            assert_eq!(report.switched_off.len(), usize::from(expected.is_some()), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn both_hooks_off_is_the_plugin_off() {
+        let limits = Limits { faults_until_off: 1, ..Limits::default() };
+        let mut ledger = ledger();
+        assert!(!ledger.note(Some(Hook::WantToBuild), fault(FaultKind::Error), &limits));
+        assert!(ledger.note(Some(Hook::BuiltAThing), fault(FaultKind::Error), &limits));
+    }
+
+    #[test]
+    fn time_lost_switches_off() {
+        let limits = Limits::default();
+        let mut ledger = ledger();
+        let start = Instant::now();
+        ledger.lose(start, start + limits.lost);
+        assert!(ledger.note(Some(Hook::WantToBuild), fault(FaultKind::Busy), &limits));
+    }
+
+    proptest! {
+        /// However waits overlap, in the order in which they end, the loss is the time that
+        /// at least one of them covers.
+        #[test]
+        fn overlapping_losses_count_once(
+            mut waits in proptest::collection::vec((0u64..200, 0u64..50), 0..20),
+        ) {
+            waits.sort_by_key(|(start, length)| start + length);
+            let zero = Instant::now();
+            let at = |ms: u64| zero + Duration::from_millis(ms);
+            let mut ledger = ledger();
+            let mut covered = [false; 250];
+            let mut counted = 0;
+            let mut until = 0;
+            for (start, length) in waits {
+                ledger.lose(at(start), at(start + length));
+                covered[start as usize..(start + length) as usize].fill(true);
+                // Time before the end of the last loss is past: it is never counted late.
+                counted += (start + length).saturating_sub(start.max(until));
+                until = until.max(start + length);
+            }
+            prop_assert_eq!(ledger.lost(), Duration::from_millis(counted));
+            let union = covered.iter().filter(|covered| **covered).count() as u64;
+            prop_assert!(counted <= union);
+        }
     }
 }

@@ -37,6 +37,7 @@ pub mod report;
 mod scratch;
 mod session;
 mod sync;
+mod text;
 
 pub use digests::DigestCache;
 pub use entry::{Entry, RestoreError, Restored};

@@ -12,7 +12,7 @@
 //! Nothing of this comes out but a [`Reason`]: every fault is a miss or "not stored".
 
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use buildhook_protocol::{Answer, ErrorBody, ErrorKind, Hook, Reason, ReasonCode, Scope};
@@ -25,7 +25,8 @@ use crate::reason;
 use crate::report::PluginReport;
 use crate::scratch::Scratch;
 use crate::session::{Failure, Session, error_text};
-use crate::sync::lock;
+use crate::sync::{lock, spawn};
+use crate::text::tame;
 
 /// A configured plugin.
 pub(crate) struct Plugin {
@@ -137,7 +138,7 @@ impl Plugin {
 
     /// An error is a miss or "not stored" (BH-ERR-001).
     fn note_error(&self, hook: Hook, error: &ErrorBody) -> Reason {
-        let reason = Reason::new(error_code(error.kind), error_text(error));
+        let reason = Reason::new(error_code(error.kind), tame(&error_text(error)));
         let kind = match (error.scope, error.kind) {
             (Scope::Session, _) => FaultKind::Session,
             // How a plugin says that it does not serve a purpose (BH-REQ-007).
@@ -189,9 +190,14 @@ impl Plugin {
     fn end_in_background(&self, current: &mut Current, session: Arc<Session>) {
         let ledger = Arc::clone(&self.ledger);
         let limits = self.limits.clone();
-        current.ending.push(thread::spawn(move || {
-            finish(&session, &ledger, Duration::ZERO, &limits);
-        }));
+        let work = {
+            let (session, ledger, limits) = (session.clone(), ledger.clone(), limits.clone());
+            move || finish(&session, &ledger, Duration::ZERO, &limits)
+        };
+        match spawn("ending", work) {
+            Ok(handle) => current.ending.push(handle),
+            Err(_) => finish(&session, &ledger, Duration::ZERO, &limits),
+        }
     }
 }
 

@@ -19,7 +19,6 @@ use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
@@ -28,7 +27,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use crate::fault::{Fault, FaultKind};
 use crate::launch::{Connection, PluginCommand};
-use crate::sync::lock;
+use crate::sync::{lock, spawn};
 
 /// Descriptors closed one by one where the open ones cannot be listed.
 const UNLISTED_DESCRIPTORS: std::ops::Range<i32> = 3..1024;
@@ -78,7 +77,7 @@ impl Process {
         let (output, child_output) = io::pipe().map_err(|e| fault(&e))?;
         let (child_input, input) = io::pipe().map_err(|e| fault(&e))?;
         let (errors, child_errors) = io::pipe().map_err(|e| fault(&e))?;
-        let pid = spawn(command, &child_input, &child_output, &child_errors)
+        let pid = spawn_child(command, &child_input, &child_output, &child_errors)
             .map_err(|error| fault(&error))?;
         drop((child_input, child_output, child_errors));
         let shared = Arc::new(Shared {
@@ -89,10 +88,17 @@ impl Process {
             heard: Condvar::new(),
         });
         let process = Self { shared };
-        let listener = process.clone();
-        thread::spawn(move || listener.listen(errors, stderr_bytes));
         let waiter = process.clone();
-        thread::spawn(move || waiter.reap());
+        if let Err(error) = spawn("reaper", move || waiter.reap()) {
+            process.signal(Signal::KILL);
+            process.reap();
+            return Err(fault(&error));
+        }
+        let listener = process.clone();
+        if let Err(error) = spawn("stderr", move || listener.listen(errors, stderr_bytes)) {
+            process.signal(Signal::KILL);
+            return Err(fault(&error));
+        }
         Ok(Connection { output: Box::new(output), input: Box::new(input), process: Some(process) })
     }
 
@@ -186,7 +192,7 @@ impl Process {
     }
 }
 
-fn spawn(
+fn spawn_child(
     command: &PluginCommand,
     input: &PipeReader,
     output: &PipeWriter,

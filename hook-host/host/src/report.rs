@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use buildhook_protocol::{Hook, Stored};
+use buildhook_protocol::{Hook, Reason, ReasonCode, Stored};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, FaultKind};
 
 /// Kinds of fault told apart in a report of one plugin and hook; more are only counted.
 pub(crate) const MAX_FAULT_LINES: usize = 32;
+
+/// Reason codes counted apart; the protocol and the host know 25 together.
+const MAX_CODES: usize = 64;
 
 /// Everything that the host knows about its plugins and their use.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -107,6 +110,13 @@ pub struct BuiltCounters {
     pub stored_bytes: u64,
     /// Everything else, by reason code.
     pub not_stored: BTreeMap<String, u64>,
+}
+
+/// Counts a reason by its code; codes beyond the bound count as `other`.
+pub(crate) fn count(counts: &mut BTreeMap<String, u64>, reason: &Reason) {
+    let known = counts.contains_key(&reason.code) || counts.len() < MAX_CODES;
+    let code = if known { &reason.code } else { ReasonCode::OTHER };
+    *counts.entry(code.to_owned()).or_default() += 1;
 }
 
 impl Timing {

@@ -15,7 +15,6 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use buildhook_protocol::{Answer, ErrorBody, FrameError, Hello, Message, Reader, VERSION};
@@ -25,7 +24,8 @@ use crate::launch::{Connect, Connection};
 use crate::limits::Limits;
 use crate::process::{Exit, Process};
 use crate::scratch::Scratch;
-use crate::sync::lock;
+use crate::sync::{lock, spawn};
+use crate::text::tame;
 
 /// How long the exit code of a plugin that closed its output may take to show.
 const EXIT_CODE_WAIT: Duration = Duration::from_millis(100);
@@ -92,33 +92,19 @@ impl Session {
             }),
             changed: Condvar::new(),
         });
-        let writer = Arc::clone(&shared);
-        thread::spawn(move || write_lines(input, &to_write, &writer));
         let (hello_here, hello_comes) = mpsc::sync_channel(1);
-        let reader = Arc::clone(&shared);
-        thread::spawn(move || {
-            read_messages(Reader::new(output), &hello_here, &reader);
-            drop(hello_here);
-            reader.reader_ended();
-        });
-        let hello = match hello_comes.recv_timeout(limits.hello) {
-            Ok(message) => accept(&message),
-            Err(RecvTimeoutError::Timeout) => Err(Fault::new(
-                FaultKind::Hello,
-                format!(
-                    "wrote no hello within {} ms: is it a buildhook plugin?",
-                    limits.hello.as_millis()
-                ),
-            )),
-            Err(RecvTimeoutError::Disconnected) => {
-                let ended = lock(&shared.state).ended.take();
-                let fault = ended.map_or_else(closed_output, |ended| ended.fault);
-                let kind = match fault.kind {
-                    FaultKind::Exited => FaultKind::Start,
-                    kind => kind,
-                };
-                Err(Fault { kind, ..fault })
-            }
+        let (writer, reader) = (Arc::clone(&shared), Arc::clone(&shared));
+        let started =
+            spawn("input", move || write_lines(input, &to_write, &writer)).and_then(|_| {
+                spawn("output", move || {
+                    read_messages(Reader::new(output), &hello_here, &reader);
+                    drop(hello_here);
+                    reader.reader_ended();
+                })
+            });
+        let hello = match started {
+            Ok(_) => greet(&hello_comes, &shared, limits),
+            Err(error) => Err(Fault::new(FaultKind::Start, format!("no thread for it: {error}"))),
         };
         match hello {
             Ok(hello) => Ok(Self { hello, shared, process }),
@@ -377,6 +363,27 @@ fn write_lines(mut input: Box<dyn Write + Send>, lines: &Receiver<Vec<u8>>, shar
     }
 }
 
+/// Waits for the hello.
+fn greet(hello: &Receiver<Message>, shared: &Shared, limits: &Limits) -> Result<Hello, Fault> {
+    match hello.recv_timeout(limits.hello) {
+        Ok(message) => accept(&message),
+        Err(RecvTimeoutError::Timeout) => {
+            let limit_ms = limits.hello.as_millis();
+            let message = format!("wrote no hello within {limit_ms} ms: is it a buildhook plugin?");
+            Err(Fault::new(FaultKind::Hello, message))
+        }
+        Err(RecvTimeoutError::Disconnected) => {
+            let ended = lock(&shared.state).ended.take();
+            let fault = ended.map_or_else(closed_output, |ended| ended.fault);
+            let kind = match fault.kind {
+                FaultKind::Exited => FaultKind::Start,
+                kind => kind,
+            };
+            Err(Fault { kind, ..fault })
+        }
+    }
+}
+
 /// A hello that this host can work with (BH-HELLO-002, 003, 006).
 fn accept(message: &Message) -> Result<Hello, Fault> {
     let fault = |text: String| Fault::new(FaultKind::Hello, text);
@@ -415,7 +422,7 @@ fn explain(mut fault: Fault, process: Option<&Process>) -> Fault {
     let said = said.trim();
     if !said.is_empty() {
         let start = said.ceil_char_boundary(said.len().saturating_sub(QUOTED_BYTES));
-        fault.message.push_str(&format!("; it last said: {}", &said[start..]));
+        fault.message.push_str(&format!("; it last said: {}", tame(&said[start..])));
     }
     fault
 }
