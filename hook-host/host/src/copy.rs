@@ -3,19 +3,19 @@
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use buildhook_protocol::{Digest, FileRecord};
 use rustix::fs::OFlags;
 
+use crate::reflink::Reflinks;
+
 /// One read and write of this size; 64 KiB to 1 MiB make no difference that can be measured.
 const BUFFER_BYTES: usize = 256 * 1024;
-/// Below this a copy is cheaper than what a clone makes the file system note down.
+/// Smaller files are copied: a clone shares whole blocks and costs a change of metadata on
+/// both sides. Not measured: no file system at hand could clone.
 const CLONE_MIN_BYTES: u64 = 64 * 1024;
-/// No device has this number.
-const NO_DEVICE: u64 = u64::MAX;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -34,16 +34,10 @@ pub(crate) enum CopyError {
     Target(io::Error),
 }
 
-/// Copies files, and remembers where the file system cannot clone.
-#[derive(Debug)]
+/// Copies files.
+#[derive(Debug, Default)]
 pub(crate) struct Copier {
-    no_clone_device: AtomicU64,
-}
-
-impl Default for Copier {
-    fn default() -> Self {
-        Self { no_clone_device: AtomicU64::new(NO_DEVICE) }
-    }
+    reflinks: Reflinks,
 }
 
 /// Opens what `record` names: a regular file of the size claimed, not through a symbolic
@@ -94,31 +88,12 @@ impl Copier {
         target: &mut File,
         record: &FileRecord,
     ) -> Result<(), CopyError> {
-        if record.size >= CLONE_MIN_BYTES && self.clone_into(source, target)? {
+        let clone = || self.reflinks.clone_into(source, target).map_err(CopyError::Target);
+        if record.size >= CLONE_MIN_BYTES && clone()? {
             // The clone is hashed, not the source, which could change meanwhile.
             return verify(target, record);
         }
         pump(source, record, |chunk| target.write_all(chunk))
-    }
-
-    /// Makes `target` share the blocks of `source`; false where that is not possible.
-    #[cfg(target_os = "linux")]
-    fn clone_into(&self, source: &File, target: &File) -> Result<bool, CopyError> {
-        let device = target.metadata().map_err(CopyError::Target)?.dev();
-        if self.no_clone_device.load(Ordering::Relaxed) == device {
-            return Ok(false);
-        }
-        if rustix::fs::ioctl_ficlone(target, source).is_ok() {
-            return Ok(true);
-        }
-        // Whatever the reason, copying tells whether it is a lasting one.
-        self.no_clone_device.store(device, Ordering::Relaxed);
-        Ok(false)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn clone_into(&self, _: &File, _: &File) -> Result<bool, CopyError> {
-        Ok(false)
     }
 }
 

@@ -10,20 +10,19 @@
 //! Not covered: a host that is killed while it restores leaves files `.bh-*.tmp` beside the
 //! destinations.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use buildhook_protocol::name::check_unique;
 use buildhook_protocol::{Digest, EntryName, FileRecord, Key, Lease, Seal, seal};
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 
 use crate::copy::{self, Copier, CopyError};
 use crate::identity::Identity;
 use crate::scratch::Scratch;
+use crate::temporary::Temporary;
 
 /// Called when a file of a hit turns out not to be what was claimed.
 pub(crate) type OnDamage = Box<dyn Fn(&RestoreError) + Send + Sync>;
@@ -302,102 +301,4 @@ fn read_verified(record: &FileRecord) -> Result<Vec<u8>, CopyError> {
         return Err(CopyError::Differs("has another content than claimed"));
     }
     Ok(content)
-}
-
-/// A file that has no lasting name yet; removed unless published.
-#[derive(Debug)]
-pub(crate) struct Temporary {
-    path: Option<PathBuf>,
-}
-
-impl Temporary {
-    /// A new empty file beside `destination`.
-    fn create(destination: &Path, executable: bool) -> io::Result<(Self, File)> {
-        let mode = if executable { 0o755 } else { 0o644 };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true).mode(mode);
-        loop {
-            let path = Self::name_beside(destination);
-            match options.open(&path) {
-                Ok(file) => return Ok((Self { path: Some(path) }, file)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// The file of `record` itself, which is ours; `None` when it is on another file system.
-    fn from_owned(
-        record: &FileRecord,
-        source: &File,
-        destination: &Path,
-    ) -> Result<Option<Self>, CopyError> {
-        // The umask can only be read by changing it or by making a file: this one also keeps
-        // the name free.
-        let (temporary, placeholder) =
-            Self::create(destination, record.executable).map_err(CopyError::Target)?;
-        let permissions = placeholder.metadata().map_err(CopyError::Target)?.permissions();
-        source.set_permissions(permissions).map_err(CopyError::Target)?;
-        match fs::rename(&record.path, temporary.path()) {
-            Ok(()) => {
-                // The name may have changed hands since it was opened.
-                let moved = fs::symlink_metadata(temporary.path()).map_err(CopyError::Target)?;
-                let opened = source.metadata().map_err(CopyError::Source)?;
-                if (moved.dev(), moved.ino()) != (opened.dev(), opened.ino()) {
-                    return Err(CopyError::Differs("was replaced meanwhile"));
-                }
-                Ok(Some(temporary))
-            }
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(CopyError::Vanished),
-            Err(error) => Err(CopyError::Target(error)),
-        }
-    }
-
-    /// A hard link beside `destination` to the file at `source`.
-    pub(crate) fn link(source: &Path, destination: &Path) -> io::Result<Self> {
-        loop {
-            let path = Self::name_beside(destination);
-            match fs::hard_link(source, &path) {
-                Ok(()) => return Ok(Self { path: Some(path) }),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.path.as_deref().unwrap_or_else(|| Path::new(""))
-    }
-
-    /// Gives the file its lasting name and a fresh time.
-    fn publish(self, destination: &Path) -> io::Result<Identity> {
-        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let times = Timestamps { last_access: now, last_modification: now };
-        utimensat(CWD, self.path(), &times, AtFlags::SYMLINK_NOFOLLOW)?;
-        self.rename(destination)?;
-        fs::symlink_metadata(destination).map(|metadata| Identity::of(&metadata))
-    }
-
-    /// Gives the file its lasting name.
-    pub(crate) fn rename(mut self, destination: &Path) -> io::Result<()> {
-        fs::rename(self.path(), destination)?;
-        self.path = None;
-        Ok(())
-    }
-
-    /// A short name, so that any name that fits has room for it, new in this process.
-    fn name_beside(destination: &Path) -> PathBuf {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        destination.with_file_name(format!(".bh-{:x}-{number:x}.tmp", std::process::id()))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            let _ = fs::remove_file(path);
-        }
-    }
 }

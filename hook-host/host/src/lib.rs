@@ -11,7 +11,7 @@
 //! | `plugin`, `ledger` | one plugin for one build: sessions, circuit breaker, counts |
 //! | `session` | one session over any reader and writer: ids, places, deadlines |
 //! | `launch`, `process` | how a plugin is reached: a process, or memory |
-//! | `entry`, `copy` | a hit: checked claims, verified restore |
+//! | `entry`, `copy`, `reflink`, `temporary` | a hit: checked claims, verified restore |
 //! | [`relocated`] | swapping a built file for a link to the store's copy |
 //! | `scratch` | folders for requests |
 //! | [`digests`] | digests remembered by what `stat` says |
@@ -32,11 +32,13 @@ mod limits;
 mod plugin;
 mod process;
 pub mod reason;
+mod reflink;
 pub mod relocated;
 pub mod report;
 mod scratch;
 mod session;
 mod sync;
+mod temporary;
 mod text;
 
 pub use digests::DigestCache;

@@ -9,9 +9,9 @@ use std::path::Path;
 use buildhook_protocol::{FileRecord, Lease};
 
 use crate::copy::{self, CopyError};
-use crate::entry::Temporary;
 use crate::host::OfferedFile;
 use crate::identity::Identity;
+use crate::temporary::Temporary;
 
 /// Owner may write, owner may execute.
 const OWNER_WRITES: u32 = 0o200;

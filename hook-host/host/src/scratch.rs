@@ -157,3 +157,58 @@ fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one((std::process::id(), SystemTime::now()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_hosts_that_are_gone_are_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = SystemTime::now() - SWEEP_AGE * 2;
+        let make = |name: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("left"), "x").unwrap();
+            File::open(&path).unwrap().set_modified(old).unwrap();
+            path
+        };
+        let (dead, alive, foreign) = (make("h-dead"), make("h-alive"), make("someone-elses"));
+        let young = make("h-young");
+        File::open(&young).unwrap().set_modified(SystemTime::now()).unwrap();
+        let locked = File::open(&alive).unwrap();
+        flock(&locked, FlockOperation::NonBlockingLockExclusive).unwrap();
+
+        let roots = ScratchRoots::default();
+        let scratch = roots.create(dir.path()).unwrap();
+        assert!(!dead.exists());
+        assert!(alive.exists() && foreign.exists() && young.exists());
+
+        // In use for longer than the age, a host's own folder stays.
+        let home = scratch.path().parent().unwrap().to_owned();
+        File::open(&home).unwrap().set_modified(old).unwrap();
+        let other = ScratchRoots::default();
+        drop(other.create(dir.path()).unwrap());
+        assert!(home.exists());
+        drop((scratch, roots));
+        assert!(!home.exists());
+    }
+
+    #[test]
+    fn an_empty_folder_serves_again_and_a_used_one_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let roots = ScratchRoots::default();
+        let first = roots.create(dir.path()).unwrap();
+        let second = roots.create(dir.path()).unwrap();
+        assert_ne!(first.path(), second.path());
+        let (one, two) = (first.path().to_owned(), second.path().to_owned());
+        fs::write(one.join("x"), "x").unwrap();
+        drop((first, second));
+        assert!(!one.exists());
+        assert_eq!(roots.create(dir.path()).unwrap().path(), two);
+        // Not if someone has put something there meanwhile.
+        fs::write(two.join("x"), "x").unwrap();
+        let third = roots.create(dir.path()).unwrap();
+        assert!(is_empty(third.path()));
+    }
+}
