@@ -94,7 +94,7 @@ static bool may_grow_to(uint64_t size)
 
 static struct log_header *map_log(void)
 {
-    if (!may_grow_to(LOG_CHUNK_BYTES)) {
+    if (!may_grow_to(LOG_FIRST_BYTES)) {
         return NULL;
     }
     int fd = create_log();
@@ -102,7 +102,7 @@ static struct log_header *map_log(void)
         return NULL;
     }
     void *mapping = MAP_FAILED;
-    if (os_write_zeros(fd, 0, LOG_CHUNK_BYTES)) {
+    if (os_write_zeros(fd, 0, LOG_FIRST_BYTES)) {
         mapping = mmap(NULL, LOG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     }
     os_close(fd);
@@ -155,7 +155,7 @@ static void open_log(void)
         log->parent_pid = (uint32_t)getppid();
         log->started_ns = os_now_ns();
         atomic_store(&log->next, sizeof *log);
-        atomic_store(&log->allocated, LOG_CHUNK_BYTES);
+        atomic_store(&log->allocated, LOG_FIRST_BYTES);
         atomic_thread_fence(memory_order_release);
         memcpy(log->magic, MAGIC, sizeof MAGIC);
         header = log;
@@ -231,7 +231,10 @@ static bool reach(uint64_t end)
     for (int i = 0; i < MAX_YIELDS; i++) {
         if (!atomic_exchange(&header->growing, 1)) {
             uint64_t have = atomic_load(&header->allocated);
-            uint64_t want = (end + LOG_CHUNK_BYTES - 1) / LOG_CHUNK_BYTES * LOG_CHUNK_BYTES;
+            uint64_t want = 2 * have;
+            while (want < end) {
+                want *= 2;
+            }
             bool reached = end <= have || grow(have, want);
             atomic_store(&header->growing, 0);
             return reached || lose(LOG_DROPPED);

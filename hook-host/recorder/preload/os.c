@@ -173,7 +173,7 @@ int64_t os_file_size(int fd)
    systems lack and whose pages ext4 takes twenty times as long to fault in. */
 bool os_write_zeros(int fd, uint64_t offset, uint64_t length)
 {
-    static char zeros[1u << 14];
+    static char zeros[LOG_FIRST_BYTES];
     for (uint64_t done = 0; done < length; done += sizeof zeros) {
         if (os_pwrite(fd, zeros, sizeof zeros, offset + done) != (ssize_t)sizeof zeros) {
             return false;

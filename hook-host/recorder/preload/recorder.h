@@ -56,8 +56,9 @@
 
 /* Size of a log's mapping: some 600,000 events of usual length. */
 #define LOG_BYTES (64u << 20)
-/* By how much the file grows at a time; the log of a usual rustc is 30 kB. */
-#define LOG_CHUNK_BYTES (64u << 10)
+/* The file's size at first; it doubles when it is full. The log of cc, collect2
+   or a linker fits, that of a usual rustc takes 30 kB. */
+#define LOG_FIRST_BYTES (16u << 10)
 /* Images that one process id may have: each exec starts a new log. */
 #define LOG_SEQUENCES 1024
 #define LOG_VERSION 1

@@ -185,7 +185,7 @@ fn a_full_disk_is_no_signal() {
         return;
     }
     // Full from the start, and full on the way.
-    for size in ["16k", "1m"] {
+    for size in ["4k", "1m"] {
         let script = format!(
             "{}; LD_PRELOAD={} BUILDHOOK_RECORD_DIR={} {}; cp {}/* {}",
             mount(size),
@@ -198,7 +198,7 @@ fn a_full_disk_is_no_signal() {
         run(&mut namespace(&script));
         let observation = read(&kept);
         match size {
-            "16k" => assert!(matches!(reasons(&observation)[..], [Reason::Malformed(_)])),
+            "4k" => assert!(matches!(reasons(&observation)[..], [Reason::Malformed(_)])),
             _ => assert!(reasons(&observation).contains(&&Reason::Dropped)),
         }
     }
