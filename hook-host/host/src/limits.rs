@@ -5,17 +5,17 @@ use std::time::Duration;
 /// What the host waits for and keeps, at most.
 ///
 /// The defaults hold one promise together: a plugin that hangs, wherever it does, costs a
-/// whole build less than five seconds (`lost` + `exit` + `terminate` = 4.7 s, or
-/// `drain` + `exit` + `terminate` = 4.2 s).
+/// whole build less than five seconds: 4.2 s, which is `lost` (or `drain`, which what was
+/// lost is taken from) + `exit` + `terminate`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Wait for the hello. 3 s: an interpreter starts in 0.1 s on an idle machine, and a
-    /// build keeps every core busy.
+    /// Wait for the hello. 3 s: all that may be lost, because an interpreter has to start
+    /// while a build keeps every core busy.
     pub hello: Duration,
-    /// Wait for the answer to `want-to-build`. 2 s: whatever takes longer to look up is on
-    /// average slower than building.
+    /// Wait for the answer to `want-to-build`. 2 s: many units are built in less, so a
+    /// longer wait would not pay even for a hit.
     pub want: Duration,
-    /// Wait for the answer to `built-a-thing`. 4 s: a store copies 1 GB in less; who needs
+    /// Wait for the answer to `built-a-thing`. 3 s: all that may be lost; a store that needs
     /// longer answers `later`.
     pub built: Duration,
     /// Longest wait for a plugin to finish after its input has closed, whatever its hello
@@ -27,7 +27,7 @@ pub struct Limits {
     pub terminate: Duration,
     /// Time spent waiting in vain during the whole build (requests that ran out of time,
     /// together and counted once when they overlap), after which the plugin is left alone.
-    /// 3.5 s: see above.
+    /// 3 s: see above.
     pub lost: Duration,
     /// Bytes of standard error kept, the last ones. 64 KiB: about 800 lines.
     pub stderr_bytes: usize,
@@ -43,11 +43,11 @@ impl Default for Limits {
         Self {
             hello: Duration::from_secs(3),
             want: Duration::from_secs(2),
-            built: Duration::from_secs(4),
+            built: Duration::from_secs(3),
             drain: Duration::from_secs(3),
             exit: Duration::from_secs(1),
             terminate: Duration::from_millis(200),
-            lost: Duration::from_millis(3_500),
+            lost: Duration::from_secs(3),
             stderr_bytes: 64 * 1024,
             faults_until_off: 5,
             corrupt_until_off: 32,
