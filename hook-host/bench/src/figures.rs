@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::run::{Sample, Scenario};
 use crate::tool::Tool;
 
-/// What one tool needs in one scenario, over all rounds. Times in seconds.
+/// What one tool needs in one scenario, over all rounds.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Figure {
@@ -15,11 +15,18 @@ pub(crate) struct Figure {
     pub(crate) tool: Tool,
     pub(crate) scenario: Scenario,
     pub(crate) rounds: usize,
+    pub(crate) wall: Times,
+    /// Of the build and its children; absent where it is not known.
+    pub(crate) processor: Option<Times>,
+}
+
+/// Times of one kind, in seconds.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Times {
     pub(crate) median_s: f64,
     pub(crate) min_s: f64,
     pub(crate) max_s: f64,
-    /// Median of the processor time of the build and its children.
-    pub(crate) processor_s: Option<f64>,
     /// Median over the rounds of the ratio to a plain build in the same scenario, or to a
     /// cold one where plain builds have no cache to be warm.
     pub(crate) to_plain: Option<f64>,
@@ -41,28 +48,42 @@ pub(crate) fn figures(samples: &[Sample]) -> Vec<Figure> {
 }
 
 fn figure(samples: &[Sample], tool: Tool, scenario: Scenario) -> Option<Figure> {
+    let times = |time: &dyn Fn(&Sample) -> Option<Duration>| times(samples, tool, scenario, time);
+    Some(Figure {
+        tool,
+        scenario,
+        rounds: of(samples, tool, scenario).count(),
+        wall: times(&|sample| Some(sample.wall))?,
+        processor: times(&|sample| sample.processor),
+    })
+}
+
+fn times(
+    samples: &[Sample],
+    tool: Tool,
+    scenario: Scenario,
+    time: &dyn Fn(&Sample) -> Option<Duration>,
+) -> Option<Times> {
+    let seconds = |sample: &Sample| time(sample).map(|time| time.as_secs_f64());
     let own: Vec<&Sample> = of(samples, tool, scenario).collect();
-    let seconds = |sample: &&Sample| sample.wall.as_secs_f64();
-    let walls: Vec<f64> = own.iter().map(seconds).collect();
-    let processor: Option<Vec<f64>> =
-        own.iter().map(|sample| sample.processor.as_ref().map(Duration::as_secs_f64)).collect();
-    let plain_scenario = if scenario == Scenario::Fresh { Scenario::Fresh } else { Scenario::Cold };
+    let all: Vec<f64> = own.iter().map(|sample| seconds(sample)).collect::<Option<_>>()?;
     let ratio = |other: Tool, scenario: Scenario| {
         let pairs = own.iter().filter_map(|sample| {
             let mut others = of(samples, other, scenario);
             let other = others.find(|other| other.round == sample.round)?;
-            Some(sample.wall.as_secs_f64() / other.wall.as_secs_f64())
+            // Processor time comes in steps and may be none at all.
+            Some(seconds(sample)? / seconds(other)?).filter(|ratio| ratio.is_finite())
         });
         median(pairs.collect())
     };
-    Some(Figure {
-        tool,
-        scenario,
-        rounds: own.len(),
-        median_s: median(walls.clone())?,
-        min_s: walls.iter().copied().fold(f64::INFINITY, f64::min),
-        max_s: walls.iter().copied().fold(0.0, f64::max),
-        processor_s: processor.and_then(median),
+    let plain_scenario = match scenario {
+        Scenario::Warm | Scenario::Moved => Scenario::Cold,
+        other => other,
+    };
+    Some(Times {
+        median_s: median(all.clone())?,
+        min_s: all.iter().copied().fold(f64::INFINITY, f64::min),
+        max_s: all.iter().copied().fold(0.0, f64::max),
         to_plain: ratio(Tool::Plain, plain_scenario),
         to_oracle: ratio(Tool::Oracle, scenario),
     })
@@ -116,9 +137,33 @@ mod tests {
         let figures = figures(&samples);
         assert_eq!(figures.len(), 3);
         let mbx = &figures[2];
-        assert_eq!((mbx.tool, mbx.rounds, mbx.median_s), (Tool::Mbx, 3, 20.0));
-        assert_eq!((mbx.min_s, mbx.max_s), (2.0, 1000.0));
-        assert_eq!((mbx.to_plain, mbx.to_oracle), (Some(0.1), Some(2.0)));
-        assert_eq!(figures[0].to_oracle, None);
+        assert_eq!((mbx.tool, mbx.rounds), (Tool::Mbx, 3));
+        let expected = Times {
+            median_s: 20.0,
+            min_s: 2.0,
+            max_s: 1000.0,
+            to_plain: Some(0.1),
+            to_oracle: Some(2.0),
+        };
+        assert_eq!((&mbx.wall, &mbx.processor), (&expected, &None));
+        assert_eq!(figures[0].wall.to_oracle, None);
+    }
+
+    #[test]
+    fn edits_are_compared_with_edits() {
+        let sample = |tool, scenario, seconds| Sample {
+            tool,
+            scenario,
+            round: 0,
+            wall: Duration::from_secs(seconds),
+            processor: Some(Duration::from_secs(seconds / 2)),
+        };
+        let samples = [
+            sample(Tool::Plain, Scenario::Cold, 100),
+            sample(Tool::Plain, Scenario::Edit, 2),
+            sample(Tool::Mbx, Scenario::Edit, 4),
+        ];
+        let mbx = &figures(&samples)[2];
+        assert_eq!((mbx.wall.to_plain, mbx.processor.as_ref().unwrap().median_s), (Some(2.0), 2.0));
     }
 }

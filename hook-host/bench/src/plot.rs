@@ -38,7 +38,7 @@ pub(crate) fn svg(title: &str, figures: &[Figure]) -> String {
 }
 
 fn draw(body: &mut String, y: &mut f64, scenario: Scenario, panel: &[&Figure]) -> fmt::Result {
-    let longest = panel.iter().map(|figure| figure.max_s).fold(SHORTEST_S, f64::max);
+    let longest = panel.iter().map(|figure| figure.wall.max_s).fold(SHORTEST_S, f64::max);
     let scale = (WIDTH - LABELS - NUMBERS) / longest;
     writeln!(
         body,
@@ -49,8 +49,8 @@ fn draw(body: &mut String, y: &mut f64, scenario: Scenario, panel: &[&Figure]) -
     *y += BAR + GAP;
     for figure in panel {
         let middle = *y + BAR / 2.0;
-        let [low, mid, high] =
-            [figure.min_s, figure.median_s, figure.max_s].map(|s| LABELS + s * scale);
+        let [low, mid, high] = [figure.wall.min_s, figure.wall.median_s, figure.wall.max_s]
+            .map(|s| LABELS + s * scale);
         writeln!(
             body,
             "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\
@@ -65,7 +65,7 @@ fn draw(body: &mut String, y: &mut f64, scenario: Scenario, panel: &[&Figure]) -
             colour(figure.tool),
             high + 6.0,
             middle + 4.0,
-            figure.median_s,
+            figure.wall.median_s,
         )?;
         *y += BAR + GAP;
     }
@@ -90,19 +90,17 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figures::Times;
 
     fn figure(tool: Tool, scenario: Scenario, median_s: f64) -> Figure {
-        Figure {
-            tool,
-            scenario,
-            rounds: 3,
+        let wall = Times {
             median_s,
             min_s: median_s / 2.0,
             max_s: median_s * 2.0,
-            processor_s: None,
             to_plain: None,
             to_oracle: None,
-        }
+        };
+        Figure { tool, scenario, rounds: 3, wall, processor: None }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::Arguments;
 use crate::environment::Machine;
 use crate::error::Error;
-use crate::figures::{Figure, figures, name};
+use crate::figures::{Figure, Times, figures, name};
 use crate::hook::Calls;
 use crate::plot;
 use crate::run::{Disk, Measured, Sample, Scenario};
@@ -106,26 +106,42 @@ impl Report {
     fn builds(&self, table: &mut String) -> std::fmt::Result {
         writeln!(
             table,
-            "{}, profile {}: seconds of wall time, median of {} alternating rounds;\n\
-             in parentheses the median of the ratios within a round, to plain (p) or to the\n\
-             oracle (o).\n",
+            "{}, profile {}: medians of {} alternating rounds; in parentheses the median of\n\
+             the ratios within a round, to plain (p) or to the oracle (o).\n",
             self.project, self.profile, self.rounds
         )?;
+        self.times(table, "wall time in s", &|figure| Some(&figure.wall))?;
+        self.times(table, "processor time in s, servers left out", &|figure| {
+            figure.processor.as_ref()
+        })?;
+        self.spaces(table)?;
+        writeln!(table, "{}", self.machine_line())
+    }
+
+    fn times(
+        &self,
+        table: &mut String,
+        what: &str,
+        times: &dyn Fn(&Figure) -> Option<&Times>,
+    ) -> std::fmt::Result {
         let heads = Scenario::ALL.map(Scenario::name).join(" | ");
-        writeln!(table, "| | {heads} |")?;
+        writeln!(table, "| {what} | {heads} |")?;
         writeln!(table, "|---|{}", "---|".repeat(Scenario::ALL.len()))?;
         for Version { tool, version } in &self.tools {
             write!(table, "| {} {version} |", tool.name())?;
             for scenario in Scenario::ALL {
                 let figure = |f: &&Figure| f.tool == *tool && f.scenario == scenario;
-                match self.figures.iter().find(figure) {
-                    Some(figure) => write!(table, " {} |", cell(figure))?,
+                match self.figures.iter().find(figure).and_then(times) {
+                    Some(times) => write!(table, " {} |", cell(*tool, scenario, times))?,
                     None => write!(table, " |")?,
                 }
             }
             writeln!(table)?;
         }
-        writeln!(table, "\n{}", self.machine_line())?;
+        writeln!(table)
+    }
+
+    fn spaces(&self, table: &mut String) -> std::fmt::Result {
         writeln!(table, "| MiB on disk | one target folder | two, and the cache |")?;
         writeln!(table, "|---|---|---|")?;
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
@@ -147,19 +163,16 @@ impl Report {
     }
 }
 
-fn cell(figure: &Figure) -> String {
-    let ratio = match (figure.scenario, figure.to_plain, figure.to_oracle) {
-        (Scenario::Warm | Scenario::Moved, _, Some(ratio)) => Some((ratio, 'o')),
-        (_, Some(ratio), _) => Some((ratio, 'p')),
-        _ => None,
+/// The median, with the ratio that says most of the scenario.
+fn cell(tool: Tool, scenario: Scenario, times: &Times) -> String {
+    let median = format!("{:.2}", times.median_s);
+    let (reference, ratio, sign) = match scenario {
+        Scenario::Warm | Scenario::Moved => (Tool::Oracle, times.to_oracle, 'o'),
+        _ => (Tool::Plain, times.to_plain, 'p'),
     };
-    let itself = matches!(
-        (figure.tool, ratio),
-        (Tool::Plain, Some((_, 'p'))) | (Tool::Oracle, Some((_, 'o')))
-    );
     match ratio {
-        Some((ratio, to)) if !itself => format!("{:.2} ({ratio:.2} {to})", figure.median_s),
-        _ => format!("{:.2}", figure.median_s),
+        Some(ratio) if tool != reference => format!("{median} ({ratio:.2} {sign})"),
+        _ => median,
     }
 }
 
