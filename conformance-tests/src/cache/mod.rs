@@ -14,6 +14,7 @@ mod cargo;
 mod case;
 mod cases;
 mod edit;
+mod invoke;
 mod mutants;
 mod process;
 mod result;

@@ -1,10 +1,10 @@
 //! What is reported of one case.
 
+use std::ffi::OsStr;
 use std::process::Command;
 
 use super::case::Verdict;
 use super::process::Output;
-use super::runner;
 
 /// Bytes of each output that a transcript keeps.
 const TRANSCRIPT_LIMIT: usize = 16 * 1024;
@@ -62,7 +62,7 @@ pub struct Exchange {
 impl Exchange {
     pub(super) fn new(command: &Command, output: &Output) -> Self {
         Self {
-            command: runner::shown(command),
+            command: shown(command),
             folder: command
                 .get_current_dir()
                 .map(|folder| folder.display().to_string())
@@ -116,4 +116,17 @@ impl CaseResult {
     pub fn passed(&self) -> bool {
         self.accepted.contains(&self.verdict) || self.verdict == Verdict::NotApplicable
     }
+}
+
+/// A command line as a shell would read it.
+fn shown(command: &Command) -> String {
+    let quote = |word: &OsStr| {
+        let word = word.to_string_lossy().into_owned();
+        shlex::try_quote(&word).map_or(word.clone(), |quoted| quoted.into_owned())
+    };
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(quote)
+        .collect::<Vec<_>>()
+        .join(" ")
 }

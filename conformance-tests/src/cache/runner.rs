@@ -3,23 +3,17 @@
 //! verdict.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::thread;
-use std::time::Duration;
+use std::path::PathBuf;
 
-use super::cargo::{self, BUILD_LIMIT, Observed, Place, Units};
+use super::cargo::{self, Observed, Place, Units};
 use super::case::{Case, Effect, Script, Step, Verdict, When};
-use super::process::{self, Output};
+use super::invoke::TOOL_LIMIT;
+use super::process::Output;
 use super::result::{Exchange, Finding, Reuse};
 use super::sandbox::Sandbox;
 use super::{Options, Root, edit};
-
-/// Setting a server up or down, and the tools of cases.
-const TOOL_LIMIT: Duration = Duration::from_secs(60);
 
 /// How one case went.
 #[derive(Debug, Default)]
@@ -33,23 +27,26 @@ pub(super) struct Story {
     pub(super) tree_without_cache: Vec<String>,
 }
 
+/// The state of a case between two steps.
 pub(super) struct Runner<'a> {
-    case: &'a Case,
-    options: &'a Options,
-    sandbox: &'a Sandbox,
-    folder: PathBuf,
-    target: Option<PathBuf>,
-    env: BTreeMap<String, String>,
-    cargo: &'static [&'static str],
+    pub(super) case: &'a Case,
+    pub(super) options: &'a Options,
+    pub(super) sandbox: &'a Sandbox,
+    pub(super) folder: PathBuf,
+    pub(super) target: Option<PathBuf>,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) cargo: &'static [&'static str],
     first: Option<Observed>,
     last: Option<(Observed, Units)>,
+    /// What cargo said on stderr in it.
+    last_stderr: String,
     /// Whether the control build found the subject in the cache.
     control_hit: Option<bool>,
     /// Units that a further build wanted to build again.
     dirty: BTreeSet<String>,
-    commands_run: usize,
-    small_cache: bool,
-    story: Story,
+    pub(super) commands_run: usize,
+    pub(super) small_cache: bool,
+    pub(super) story: Story,
 }
 
 /// Why a story ends early.
@@ -66,7 +63,8 @@ impl From<io::Error> for Stop {
     }
 }
 
-type Told = Result<(), Stop>;
+/// How a step went.
+pub(super) type Told = Result<(), Stop>;
 
 /// Runs the whole case.
 pub(super) fn tell(case: &Case, options: &Options, sandbox: &Sandbox) -> Story {
@@ -84,6 +82,7 @@ pub(super) fn tell(case: &Case, options: &Options, sandbox: &Sandbox) -> Story {
         cargo: case.cargo,
         first: None,
         last: None,
+        last_stderr: String::new(),
         control_hit: None,
         dirty: BTreeSet::new(),
         commands_run: 0,
@@ -201,6 +200,7 @@ impl Runner<'_> {
         let mut units = cargo::units(&output.stdout);
         units.compiled = cargo::compiled(self.sandbox, offset)?;
         let observed = self.observe(&output, &units)?;
+        self.last_stderr = output.stderr.clone();
         self.story.tree_with_cache = edit::tree(&self.target());
         self.story.hits = units.built.difference(&units.compiled).cloned().collect();
         self.last = Some((observed, units));
@@ -307,11 +307,8 @@ impl Runner<'_> {
             return Ok(());
         };
         if expected.success && !observed.success {
-            let message = match difference.is_empty() {
-                true => "the build failed".to_owned(),
-                false => format!("the build failed: {}", observed.diagnostics.join("")),
-            };
-            self.find(Verdict::FailedBuild, message);
+            let said = observed.diagnostics.join("") + &self.last_stderr;
+            self.find(Verdict::FailedBuild, format!("the build failed: {said}"));
             return Err(Stop::Found);
         }
         let how = if units.compiled.is_superset(&units.built) {
@@ -322,38 +319,6 @@ impl Runner<'_> {
         let message = format!("{how}{difference}");
         self.find(Verdict::WrongHit, message);
         Err(Stop::Found)
-    }
-
-    fn together(&mut self, folders: &[&str]) -> Told {
-        let mut commands = Vec::new();
-        for (i, folder) in folders.iter().enumerate() {
-            let folder = edit::join(&self.sandbox.root.join("ws"), folder);
-            let command = self.cargo_command(&folder, true, self.cargo, true)?;
-            commands.push((command, format!("together-{i}")));
-        }
-        let log = self.sandbox.root.join("log");
-        let outputs: Vec<io::Result<Output>> = thread::scope(|scope| {
-            let running: Vec<_> = commands
-                .iter_mut()
-                .map(|(command, name)| {
-                    let log = &log;
-                    scope.spawn(move || process::run(command, log, name, BUILD_LIMIT))
-                })
-                .collect();
-            running
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("panicked"))))
-                .collect()
-        });
-        for (output, (command, _)) in outputs.into_iter().zip(&commands) {
-            let output = output?;
-            self.story.transcript.push(Exchange::new(command, &output));
-            if !output.success() {
-                let message = "one of several builds at once failed".to_owned();
-                self.find(Verdict::FailedBuild, message);
-            }
-        }
-        Ok(())
     }
 
     fn observe(&self, output: &Output, units: &Units) -> Result<Observed, Stop> {
@@ -392,104 +357,6 @@ impl Runner<'_> {
         fs::metadata(self.sandbox.log_path()).map_or(0, |m| m.len())
     }
 
-    fn cargo(&mut self, cached: bool, arguments: &[&str], messages: bool) -> Result<Output, Stop> {
-        let folder = self.folder.clone();
-        let command = self.cargo_command(&folder, cached, arguments, messages)?;
-        self.run(command, BUILD_LIMIT, "")
-    }
-
-    /// A cargo command; `messages` asks for JSON unless the case says otherwise.
-    fn cargo_command(
-        &self,
-        folder: &Path,
-        cached: bool,
-        arguments: &[&str],
-        messages: bool,
-    ) -> Result<Command, Stop> {
-        let mut words: Vec<String> = vec!["cargo".to_owned()];
-        let mut arguments: Vec<String> = arguments.iter().map(|a| self.sandbox.fill(a)).collect();
-        if let Some(template) = self.options.build_command.as_deref().filter(|_| cached) {
-            if let Some(first) = arguments.first_mut() {
-                words = super::build_words(template, first).ok_or_else(|| {
-                    Stop::Suite(format!("`{template}` cannot run `cargo {first}`"))
-                })?;
-            }
-            arguments.remove(0);
-        }
-        words.extend(arguments);
-        if messages && !words.iter().any(|w| w.starts_with("--message-format")) {
-            words.push("--message-format=json".to_owned());
-        }
-        if cached && self.small_cache {
-            words.splice(0..0, self.in_small_cache());
-        }
-        let mut command = self.sandbox.command(&words[0], folder);
-        command.args(&words[1..]).envs(&self.env);
-        if let Some(target) = &self.target {
-            command.env("CARGO_TARGET_DIR", target);
-        }
-        if cached {
-            if let Some(wrapper) = &self.options.wrapper {
-                command.env("RUSTC_WRAPPER", wrapper);
-            }
-            self.option_env(&mut command);
-        }
-        Ok(command)
-    }
-
-    /// The words before a command that give it a tiny cache folder of its own,
-    /// and its server with it.
-    fn in_small_cache(&self) -> Vec<String> {
-        let server = |command: &Option<String>| match command {
-            Some(template) => format!("{};", self.sandbox.fill_option(template)),
-            None => String::new(),
-        };
-        let script = format!(
-            "mount -t tmpfs -o size=16k none {}; {} \"$@\"; code=$?; {} exit $code",
-            self.sandbox.root.join("cache").display(),
-            server(&self.options.start),
-            server(&self.options.stop),
-        );
-        let words = ["unshare", "--mount", "--map-root-user", "sh", "-c", &script, "sh"];
-        words.map(str::to_owned).to_vec()
-    }
-
-    fn option_env(&self, command: &mut Command) {
-        for (name, value) in &self.options.env {
-            command.env(name, self.sandbox.fill_option(&value.to_string_lossy()));
-        }
-    }
-
-    /// Starts or stops the cache's server, if it has one. A server that does
-    /// not start is the cache's matter: builds must succeed all the same.
-    fn server(&mut self, up: bool) {
-        let template = match up {
-            true => &self.options.start,
-            false => &self.options.stop,
-        };
-        let Some(template) = template else {
-            return;
-        };
-        let mut command = self.sandbox.command("sh", &self.sandbox.root);
-        command.args(["-c", &self.sandbox.fill_option(template)]);
-        self.option_env(&mut command);
-        if let Err(Stop::Suite(message)) = self.run(command, TOOL_LIMIT, "").map(drop) {
-            self.find(Verdict::SuiteError, message);
-        }
-    }
-
-    fn run(&mut self, mut command: Command, limit: Duration, what: &str) -> Result<Output, Stop> {
-        self.commands_run += 1;
-        let name = format!("command-{}", self.commands_run);
-        let log = self.sandbox.root.join("log");
-        let output = process::run(&mut command, &log, &name, limit).map_err(|error| {
-            let program = command.get_program().to_string_lossy().into_owned();
-            Stop::Suite(format!("{program} {what}: {error}"))
-        })?;
-        self.story.transcript.push(Exchange::new(&command, &output));
-        Ok(output)
-    }
-
     fn must_succeed(&self, output: &Output, what: &str) -> Told {
         if output.success() {
             return Ok(());
@@ -498,20 +365,7 @@ impl Runner<'_> {
         Err(Stop::Suite(format!("{what} of the case failed: {stderr}")))
     }
 
-    fn find(&mut self, verdict: Verdict, message: String) {
+    pub(super) fn find(&mut self, verdict: Verdict, message: String) {
         self.story.findings.push(Finding { verdict, message });
     }
-}
-
-/// Words of a shell-like command line, for transcripts.
-pub(super) fn shown(command: &Command) -> String {
-    let quote = |word: &OsStr| {
-        let word = word.to_string_lossy().into_owned();
-        shlex::try_quote(&word).map_or(word.clone(), |quoted| quoted.into_owned())
-    };
-    std::iter::once(command.get_program())
-        .chain(command.get_args())
-        .map(quote)
-        .collect::<Vec<_>>()
-        .join(" ")
 }

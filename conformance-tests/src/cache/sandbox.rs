@@ -6,7 +6,7 @@
 //! | `cache`, `home`, `tmp` | what the cache under test may use |
 //! | `cargo-home` | CARGO_HOME, empty at first |
 //! | `toolchain/bin` | the counting compiler, first on PATH |
-//! | `log` | what the compiler was asked, and outputs of commands |
+//! | `log` | outputs of commands, hooks |
 //!
 //! Placeholders in files and commands of cases: `@CASE@` this folder, `@HOST@`
 //! the target triple, `@SYSROOT@` the real sysroot, `@PATH@` the PATH of builds. In `--env`, `--start` and
@@ -24,11 +24,16 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tempfile::TempDir;
+
 use super::case::{Case, Need};
 use super::template;
 
 /// Separates arguments in the log: no argument of a compiler holds it.
 pub(super) const ARGUMENT_SEPARATOR: char = '\x1f';
+
+/// Files in memory, on Linux.
+const MEMORY: &str = "/dev/shm";
 
 /// The real tools, found once.
 #[derive(Clone, Debug)]
@@ -85,6 +90,10 @@ impl Toolchain {
 pub(super) struct Sandbox {
     pub(super) root: PathBuf,
     pub(super) toolchain: Toolchain,
+    /// Where the counting compiler writes. Not below the case, where there is a
+    /// choice: a cache that watches what a compilation writes may take a file
+    /// for an output, but not one below `/dev`.
+    tally: TempDir,
     port: u16,
 }
 
@@ -97,6 +106,8 @@ impl Sandbox {
         let sandbox = Self {
             root: root.canonicalize()?,
             toolchain: toolchain.clone(),
+            tally: TempDir::with_prefix_in("zoo", MEMORY)
+                .or_else(|_| TempDir::new_in(root.join("log")))?,
             port: TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port(),
         };
         sandbox.write_toolchain()?;
@@ -137,7 +148,7 @@ impl Sandbox {
 
     /// What the compiler was asked so far.
     pub(super) fn log_path(&self) -> PathBuf {
-        self.root.join("log/rustc")
+        self.tally.path().join("rustc")
     }
 
     /// A command in a clean environment.
@@ -176,7 +187,6 @@ impl Sandbox {
         for name in ["cargo", "rustdoc", "cargo-clippy"] {
             symlink(real.join(name), bin.join(name))?;
         }
-        symlink(self.toolchain.sysroot.join("lib"), self.root.join("toolchain/lib"))?;
         for name in ["rustc", "clippy-driver"] {
             let script = COMPILER
                 .replace("@SEPARATOR@", &ARGUMENT_SEPARATOR.to_string())

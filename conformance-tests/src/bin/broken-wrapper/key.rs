@@ -108,7 +108,7 @@ impl State<'_> {
         }
         for flag in &call.flags {
             let skipped = |part: &&str| flag.starts_with(*part);
-            if !flag.starts_with("--extern=") && !fault.flags.iter().any(|p| skipped(&p)) {
+            if !flag.starts_with("--extern=") && !fault.flags.iter().any(|p| skipped(p)) {
                 self.add(&self.inputs.text(flag));
             }
         }
@@ -125,7 +125,7 @@ impl State<'_> {
         let skipped = self.inputs.fault.variables;
         for variable in variables {
             let skips = |prefix: &&str| variable.starts_with(*prefix);
-            if !NOT_VARIABLES.iter().any(|p| skips(&p)) && !skipped.iter().any(|p| skips(&p)) {
+            if !NOT_VARIABLES.iter().any(|p| skips(p)) && !skipped.iter().any(|p| skips(p)) {
                 self.add(&self.inputs.text(&variable));
             }
         }
