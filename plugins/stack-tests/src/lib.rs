@@ -19,12 +19,28 @@ use serde_json::Value;
 /// It cannot be built.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    static BUILT: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    built.entry(name.to_owned()).or_insert_with(|| build(name)).clone()
+    built(name, None)
 }
 
-fn build(name: &str) -> PathBuf {
+/// The example `example` of the package `buildhook-<name>`.
+///
+/// # Panics
+/// It cannot be built.
+#[must_use]
+pub fn example(name: &str, example: &str) -> PathBuf {
+    built(name, Some(example))
+}
+
+fn built(name: &str, example: Option<&str>) -> PathBuf {
+    /// By package and example.
+    type Built = HashMap<(String, Option<String>), PathBuf>;
+    static BUILT: LazyLock<Mutex<Built>> = LazyLock::new(Mutex::default);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (name.to_owned(), example.map(str::to_owned));
+    built.entry(key).or_insert_with(|| build(name, example)).clone()
+}
+
+fn build(name: &str, example: Option<&str>) -> PathBuf {
     // target/<profile>/deps/<this test>
     let test = std::env::current_exe().expect("a test knows itself");
     let profile = test.parent().and_then(Path::parent).expect("deps lies in the profile's folder");
@@ -32,11 +48,15 @@ fn build(name: &str) -> PathBuf {
     let package = format!("buildhook-{name}");
     let mut command = Command::new(env!("CARGO"));
     command
-        .args(["build", "--quiet", "--message-format=json", "--package", &package, "--bins"])
+        .args(["build", "--quiet", "--message-format=json", "--package", &package])
         .arg("--target-dir")
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit());
+    match example {
+        Some(example) => command.args(["--example", example]),
+        None => command.arg("--bins"),
+    };
     if profile.ends_with("release") {
         command.arg("--release");
     }
@@ -54,8 +74,8 @@ fn build(name: &str) -> PathBuf {
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .find(|path| path.file_stem().is_some_and(|stem| *stem == *package))
-        .unwrap_or_else(|| panic!("{package} has no executable of its name"))
+        .find(|path| path.file_stem().is_some_and(|stem| stem == example.unwrap_or(&package)))
+        .unwrap_or_else(|| panic!("{package} has no executable of that name"))
 }
 
 /// A folder with a store in it and files to offer.
