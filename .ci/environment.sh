@@ -19,9 +19,12 @@ for name in $(compgen -e); do
     esac
 done
 
-mkdir -p "$target/cargo-home" "$downloads/registry" "$downloads/git"
-ln -sfn "$downloads/registry" "$target/cargo-home/registry"
-ln -sfn "$downloads/git" "$target/cargo-home/git"
+# A script that was started by another one finds all this done.
+if [ "$downloads" != "$target/cargo-home" ]; then
+    mkdir -p "$target/cargo-home" "$downloads/registry" "$downloads/git"
+    ln -sfn "$downloads/registry" "$target/cargo-home/registry"
+    ln -sfn "$downloads/git" "$target/cargo-home/git"
+fi
 export CARGO_HOME=$target/cargo-home
 # rustup would look for the toolchain file above the folder that Cargo is started in.
 RUSTUP_TOOLCHAIN=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$repo/rust-toolchain.toml")

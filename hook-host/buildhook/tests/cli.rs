@@ -109,7 +109,7 @@ fn run_passes_on_how_its_command_ended() {
     buildhook: error: cannot start `no-such-program`: No such file or directory (os error 2)
     ");
     assert_eq!(run(&["/"]).status.code(), Some(126));
-    assert_eq!(fs::read_dir(lab.cache().join("host/runs")).unwrap().count(), 0);
+    assert!(!lab.cache().join("host/runs").exists());
 }
 
 #[test]

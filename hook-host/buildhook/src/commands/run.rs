@@ -38,7 +38,8 @@ struct Summary<'a> {
 pub(super) fn run(env: &Environment, words: &[OsString], json: bool) -> Result<Answer, Refusal> {
     let config = config::load(env, &env.current_dir)?;
     refuse_other_wrapper(env)?;
-    let folder = RunFolder::make(&config.folders.host().join("runs"));
+    let folder = RunFolder::make(&config.folders.host().join("runs"))
+        .or_else(|_| RunFolder::make(&temporary_folder(env)));
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).env(WRAPPER_VARIABLES[0], &env.executable);
     match &folder {
@@ -118,6 +119,12 @@ fn exit_code(status: ExitStatus) -> u8 {
     status.code().map_or(exit::WRONG, |code| u8::try_from(code).unwrap_or(exit::WRONG))
 }
 
+/// Where reports can go when the cache folder cannot be written to.
+fn temporary_folder(env: &Environment) -> PathBuf {
+    let base = env.absolute(if cfg!(windows) { "TEMP" } else { "TMPDIR" });
+    base.unwrap_or(Path::new("/tmp")).join(format!("buildhook-run-{}", std::process::id()))
+}
+
 /// Where the sessions of one `run` leave their reports; removed with this value.
 struct RunFolder {
     path: PathBuf,
@@ -141,6 +148,8 @@ impl Drop for RunFolder {
     fn drop(&mut self) {
         // What cannot be removed is swept by a later run.
         let _ = fs::remove_dir_all(&self.path);
+        // The folder of all runs stays while others are in it.
+        let _ = self.path.parent().map(fs::remove_dir);
     }
 }
 

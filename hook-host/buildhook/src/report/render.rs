@@ -107,7 +107,9 @@ fn fault_lines(hook: &HookReport) -> Vec<String> {
         for fault in &plugin.faults {
             let times =
                 if fault.count > 1 { format!(" ({} times)", fault.count) } else { "".into() };
-            lines.push(format!("plugin `{name}`: {}{times}", fault.fault.message));
+            // What a plugin said last may have lines; this is one.
+            let message: Vec<_> = fault.fault.message.split_whitespace().collect();
+            lines.push(format!("plugin `{name}`: {}{times}", message.join(" ")));
         }
         let off = plugin.switched_off.iter();
         lines.extend(off.map(|why| format!("plugin `{name}` was left alone: {why}")));

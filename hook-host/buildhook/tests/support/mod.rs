@@ -5,11 +5,15 @@
 //! reaches what is run there, and nothing needs a network.
 //!
 //! `RUSTC` is a script that notes each compile and runs the real compiler, so that a
-//! [`Build`] knows what was really compiled, whatever buildhook says.
+//! [`Build`] knows what was really compiled, whatever buildhook says. It writes to a
+//! descriptor that it inherits: a file that it opened would be something that the compile
+//! has read and written.
 
 #![allow(unreachable_pub, reason = "shared by several test programs")]
 #![allow(dead_code, reason = "each test program uses its own part")]
 #![allow(clippy::disallowed_methods, reason = "tests find the compiler that Cargo runs them with")]
+
+pub mod fixtures;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -31,6 +35,7 @@ pub struct Lab {
 }
 
 /// A folder with a Cargo workspace, and how Cargo is called there.
+#[derive(Clone)]
 pub struct Workspace<'l> {
     lab: &'l Lab,
     /// Its folder.
@@ -73,7 +78,7 @@ impl Lab {
         let rustc = root.path().join("counting-rustc");
         let log = root.path().join("compiles");
         fs::write(&log, "").unwrap();
-        write_script(&rustc, &counting_script(&log));
+        write_script(&rustc, &counting_script());
         Self { root, rustc }
     }
 
@@ -126,6 +131,19 @@ impl Lab {
         let text = String::from_utf8(output.stdout).unwrap();
         serde_json::from_str(&text)
             .unwrap_or_else(|error| panic!("{error}: {text}{}", lossy(&output.stderr)))
+    }
+
+    /// The plugin of `plugin.rs`, as a command line that keeps its entries in `folder`.
+    pub fn plugin(&self, folder: &str, lie: &str) -> String {
+        let program = self.path("test-plugin");
+        if !program.exists() {
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/plugin.rs");
+            let mut rustc = self.command(toolchain().join("bin/rustc"));
+            let output = rustc.arg("--edition=2024").arg(source).arg("-o").arg(&program).output();
+            let output = output.unwrap();
+            assert!(output.status.success(), "{}", lossy(&output.stderr));
+        }
+        format!("'{}' '{}' {lie}", program.display(), self.path(folder).display())
     }
 
     /// `text` with the folder of this world replaced by `LAB`, for snapshots.
@@ -218,10 +236,14 @@ impl<'l> Workspace<'l> {
         lossy(&output.stdout)
     }
 
-    /// `program` in this workspace's folder with its variables.
+    /// `program` in this workspace's folder with its variables, and descriptor 9 open for
+    /// the script that counts.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = self.lab.command(program);
+        let mut command = self.lab.command("sh");
         command
+            .args(["-c", "log=$1; shift; exec \"$@\" 9>>\"$log\"", "sh"])
+            .arg(self.lab.path("compiles"))
+            .arg(program)
             .current_dir(&self.dir)
             .env("CARGO_HOME", &self.cargo_home)
             .env("CARGO_NET_OFFLINE", "true")
@@ -313,6 +335,11 @@ pub fn toolchain() -> &'static Path {
     })
 }
 
+/// Whether a tool that is absent is a failure.
+pub fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| value == "true")
+}
+
 /// Writes an executable script.
 pub fn write_script(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt as _;
@@ -328,7 +355,7 @@ pub fn write_script(path: &Path, text: &str) {
 
 /// Notes the crate of each compile, one line written at once, and runs the real compiler.
 /// Cargo's probe of the compiler is called `___`.
-fn counting_script(log: &Path) -> String {
+fn counting_script() -> String {
     format!(
         r#"#!/bin/sh
 name=
@@ -336,10 +363,9 @@ for word do
     if [ "$name" = next ]; then name=$word; break; fi
     if [ "$word" = --crate-name ]; then name=next; fi
 done
-case $name in ''|___) ;; *) echo "$name" >> '{}' ;; esac
+case $name in ''|___) ;; *) echo "$name" >&9 ;; esac
 exec '{}' "$@"
 "#,
-        log.display(),
         toolchain().join("bin/rustc").display()
     )
 }
