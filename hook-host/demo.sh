@@ -38,15 +38,16 @@ cp -r "$source" "$lab/some/where/else/$package"
 (cd "$lab/here/$package" && CARGO_HOME=$lab/home-a cargo fetch --quiet --locked)
 cp -r "$lab/home-a" "$lab/home-b"
 
-# Notes each compile and runs the real compiler.
-export COUNT=$lab/compiles REAL_RUSTC
+# Notes each compile on a descriptor that it inherits, and runs the real compiler.
 REAL_RUSTC=$(rustc --print sysroot)/bin/rustc
+export REAL_RUSTC
 cat > "$lab/rustc" <<'SH'
 #!/bin/sh
+previous=
 for word do
     case $previous$word in
         --crate-name___) break ;;
-        --crate-name*) echo "$word" >> "$COUNT"; break ;;
+        --crate-name?*) echo "$word" >&9; break ;;
     esac
     if [ "$word" = --crate-name ]; then previous=$word; else previous=; fi
 done
@@ -57,18 +58,18 @@ chmod +x "$lab/rustc"
 # build NAME FOLDER CARGO_HOME: a build, its time and its compiles.
 build() {
     say "building $package in $2"
-    : > "$COUNT"
-    local start=${EPOCHREALTIME/[.,]/}
+    local start=${EPOCHREALTIME/[.,]/} end
+    : > "$lab/compiles"
     (
         cd "$2"
         export CARGO_HOME=$3 CARGO_NET_OFFLINE=true RUSTC=$lab/rustc
         export BUILDHOOK_CACHE_DIR=$lab/cache BUILDHOOK_CONFIG=/dev/null
-        "$buildhook" run -- cargo build --locked
+        "$buildhook" run -- cargo build --locked 9>> "$lab/compiles"
     )
-    local end=${EPOCHREALTIME/[.,]/}
-    printf '%-12s %6d ms  %3d crates compiled\n' "$1" $(((end - start) / 1000)) \
-        "$(wc -l < "$COUNT")" >> "$lab/table"
-    compiled=$(wc -l < "$COUNT")
+    end=${EPOCHREALTIME/[.,]/}
+    compiled=$(wc -l < "$lab/compiles")
+    printf '%-10s %7d ms %4d crates compiled\n' "$1" $(((end - start) / 1000)) "$compiled" \
+        >> "$lab/table"
 }
 
 build "here" "$lab/here/$package" "$lab/home-a"

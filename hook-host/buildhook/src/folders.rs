@@ -10,8 +10,8 @@
 //! Each followed by `buildhook`. `BUILDHOOK_CACHE_DIR` names the cache folder itself,
 //! `BUILDHOOK_CONFIG` the configuration file itself.
 //!
-//! The cache folder holds only what can be made again: `store/` (the embedded store),
-//! `host/` (reports, totals, manifests, digests) and `recorder/`. What a person decided
+//! The cache folder holds only what can be made again: `store/` (the embedded store) and
+//! `host/` (reports, totals, manifests, digests, the recorder). What a person decided
 //! lives elsewhere.
 
 use std::path::{Path, PathBuf};
@@ -115,10 +115,10 @@ impl Folders {
         self.cache.join("host")
     }
 
-    /// The library that observes compiles, put there when first needed. Not in `host/`:
-    /// `clear` may come in the middle of a build that uses it.
+    /// The library that observes compiles, put there when first needed. A build that is at
+    /// work has it loaded, so `clear` leaves it alone.
     pub(crate) fn recorder(&self) -> PathBuf {
-        self.cache.join("recorder")
+        self.host().join("recorder")
     }
 
     /// The manifests behind recent keys, for `explain`.

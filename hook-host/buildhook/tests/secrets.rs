@@ -72,7 +72,7 @@ fn a_planted_token_is_found_nowhere() {
     // Once through the store of the program, once over a wire that keeps what it carries.
     let here = here.set("BUILDHOOK_HOOK", lab.plugin("cache/entries", "none"));
     here.cargo(&["build"]);
-    assert!(lab.path("cache/entries/wire").exists());
+    assert!(lab.path("cache/entries/wire").exists() && lab.path("cache/all.log").exists());
     here.clean();
     here.cargo(&["build"]);
 

@@ -36,7 +36,7 @@ pub(super) fn clear(env: &Environment, json: bool) -> Result<Answer, Refusal> {
         bytes += LocalDir::open(&store, DEFAULT_MAX_SIZE_BYTES)?.clear()?;
     }
     let host = config.folders.host();
-    bytes += tree::remove(&host)?;
+    bytes += tree::remove_all_but(&host, &config.folders.recorder())?;
     let cleared = Cleared { cleared: vec![store, host], bytes, kept };
     Ok(Answer::of(json, &cleared, |cleared| {
         let kept = cleared.kept.map(|kept| format!("note: {kept}\n")).unwrap_or_default();

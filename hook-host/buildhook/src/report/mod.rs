@@ -7,6 +7,7 @@
 //! Unknown members are ignored when reading: an older buildhook can read the reports of a
 //! newer one. Values of environment variables are never part of a report.
 
+mod log;
 pub(crate) mod render;
 pub(crate) mod run;
 pub(crate) mod store;

@@ -100,7 +100,8 @@ pub(crate) fn tell_once(reports: &[SessionReport]) -> Vec<String> {
     notes.chain(faults).filter(|line| seen.insert(line.clone())).collect()
 }
 
-fn fault_lines(hook: &HookReport) -> Vec<String> {
+/// What went wrong with plugins, one sentence each.
+pub(super) fn fault_lines(hook: &HookReport) -> Vec<String> {
     let mut lines = Vec::new();
     for plugin in &hook.plugins {
         let name = plugin.name.as_ref().unwrap_or(&plugin.command);

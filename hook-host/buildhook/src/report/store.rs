@@ -7,29 +7,31 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::SessionReport;
-use super::totals;
+use super::{SessionReport, log, totals};
+use crate::config::Config;
 
 /// How many reports are kept: some days of work, below a few megabytes.
 const KEPT: usize = 50;
 
 impl SessionReport {
-    /// Writes this report into `reports_dir`, drops the oldest ones, and adds to the totals
-    /// in the folder above.
+    /// Keeps this report where the configuration says: the log, the newest reports, the
+    /// totals.
     ///
     /// # Errors
     /// Those of the file system; the caller tells nobody and goes on.
-    pub(crate) fn append(&self, reports_dir: &Path, pid: u32) -> io::Result<()> {
+    pub(crate) fn append(&self, config: &Config, pid: u32) -> io::Result<()> {
+        let logged = log::append(&config.log, self, pid);
+        self.keep(&config.folders.host(), &config.folders.reports(), pid)?;
+        logged
+    }
+
+    fn keep(&self, host_dir: &Path, reports_dir: &Path, pid: u32) -> io::Result<()> {
         self.write_into(reports_dir, pid)?;
-        let paths = paths(reports_dir)?;
-        for old in paths.iter().rev().skip(KEPT) {
+        for old in paths(reports_dir)?.iter().rev().skip(KEPT) {
             // Another session may be dropping the same one.
             fs::remove_file(old).or_else(ignore_not_found)?;
         }
-        match reports_dir.parent() {
-            Some(host_dir) => totals::add(host_dir, self),
-            None => Ok(()),
-        }
+        totals::add(host_dir, self)
     }
 
     /// Writes this report as one file of `dir`.
@@ -94,7 +96,9 @@ mod tests {
         let host = tempfile::tempdir().unwrap();
         let dir = host.path().join("reports");
         for started_unix_ms in 1..=KEPT as u64 + 3 {
-            SessionReport { started_unix_ms, ..Default::default() }.append(&dir, 7).unwrap();
+            SessionReport { started_unix_ms, ..Default::default() }
+                .keep(host.path(), &dir, 7)
+                .unwrap();
         }
         let kept: Vec<_> = read_all(&dir).iter().map(|report| report.started_unix_ms).collect();
         assert_eq!(kept, (4..=KEPT as u64 + 3).collect::<Vec<_>>());

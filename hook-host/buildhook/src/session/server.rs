@@ -76,7 +76,7 @@ pub(crate) fn serve(owner: i32, path: &Path, env: &Environment) -> io::Result<()
             report.notes.extend(build.config.notes());
             // Each only costs the next build some time.
             let _ = build.front.digests().save(&build::digests_file(&build.config));
-            let _ = report.append(&build.config.folders.reports(), std::process::id());
+            let _ = report.append(&build.config, std::process::id());
         }
     }
     membership.map_or(Ok(()), |membership| membership.leave(&report))
