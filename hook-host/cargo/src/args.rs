@@ -126,7 +126,7 @@ const QUESTIONS: &[&str] =
 /// `read_response` gives the text of a response file; `None` when it cannot be read.
 pub fn parse(words: &[String], read_response: impl Fn(&Path) -> Option<String>) -> Parsed {
     let is_launcher = |word: &&String| {
-        !word.starts_with(['-', '@']) && !Path::new(word).extension().is_some_and(|e| e == "rs")
+        !word.starts_with(['-', '@']) && Path::new(word).extension().is_none_or(|e| e != "rs")
     };
     let launcher: Vec<String> = words.iter().take_while(is_launcher).cloned().collect();
     if launcher.is_empty() {

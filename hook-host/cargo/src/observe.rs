@@ -360,10 +360,10 @@ impl<'a> Analysis<'a> {
             return Ok(());
         }
         if actor == Actor::Compiler && self.crate_folders.iter().any(|f| token.starts_with(f)) {
-            let extension = token.extension().and_then(|e| e.to_str()).unwrap_or_default();
-            let linked = self.unit.compile.links() && matches!(extension, "rlib" | "a");
-            let loaded = matches!(extension, "so" | "dylib");
-            if !(found && event.op == Op::Read && (linked || loaded)) {
+            // A crate is looked for among all files of its name; what is loaded, and what the
+            // linker reads, tells which one was taken.
+            let linked = self.links_by_itself() && token.extension().is_some_and(|e| e == "rlib");
+            if !(found && (event.op == Op::Dlopen || linked)) {
                 return Ok(());
             }
         }
@@ -421,6 +421,15 @@ impl<'a> Analysis<'a> {
         let module = event.module.map(|module| self.observation.module(module));
         let who = module.filter(|_| actor == Actor::Macro).unwrap_or(program);
         who.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Whether the compiler takes libraries apart instead of leaving them to the linker.
+    fn links_by_itself(&self) -> bool {
+        let compile = &self.unit.compile;
+        let lto = |word: &String| word.contains("lto") && !word.ends_with("=off");
+        compile.links()
+            && (compile.crate_types.iter().any(|kind| kind == "staticlib")
+                || compile.rest.iter().any(lto))
     }
 
     fn is_on_search_path(&self, path: &Path) -> bool {

@@ -5,6 +5,8 @@
 //! made of the build's process number and start time. It ends with that process, or when
 //! nobody has asked for a while, so no daemon lingers:
 //!
+//! It ends when:
+//!
 //! | it ends when | because |
 //! |---|---|
 //! | the build's process has ended, however | `kill -9` included; on Linux it is told by the kernel |
