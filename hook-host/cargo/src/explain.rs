@@ -24,7 +24,7 @@ pub struct Explanation {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Difference {
-    /// `file`, `folder`, `variable`, `program`, `place`, `argument`, `dependency`, `compiler`, ….
+    /// `file`, `folder`, `link`, `variable`, `program`, `place`, `argument`, `dependency`, `compiler`, ….
     pub kind: &'static str,
     /// Which one.
     pub name: String,
@@ -132,6 +132,7 @@ fn describe(item: &Item) -> (&'static str, String) {
     match item {
         Item::Path(path) => ("file", path.display().to_string()),
         Item::Listing(path) => ("folder", path.display().to_string()),
+        Item::Resolved(path) => ("link", path.display().to_string()),
         Item::Variable(name) | Item::LiteralVariable(name) => ("variable", name.clone()),
         Item::Program(name) => ("program", name.clone()),
         Item::Place(token) => ("place", token.clone()),

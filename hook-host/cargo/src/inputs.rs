@@ -35,6 +35,8 @@ pub enum Item {
     Path(PathBuf),
     /// The names in a folder.
     Listing(PathBuf),
+    /// Where a path leads when all links are followed.
+    Resolved(PathBuf),
     /// A variable's value, in which folders count as tokens.
     Variable(String),
     /// A variable's value to the letter: it may end up in the output.
@@ -57,7 +59,7 @@ pub enum Value {
     Digest(Digest),
     /// A folder where a file was looked for.
     Folder,
-    /// A path or a number, for [`Item::Place`] and [`Item::Depth`].
+    /// A path or a number, for [`Item::Resolved`], [`Item::Place`] and [`Item::Depth`].
     Text(String),
     /// A program: where it was found, and its content.
     Program(PathBuf, Digest),
@@ -145,6 +147,11 @@ impl Place<'_> {
         match item {
             Item::Path(path) => self.path(&self.resolve(path)?),
             Item::Listing(path) => listing(&self.resolve(path)?),
+            Item::Resolved(path) => match fs_err::canonicalize(self.resolve(path)?) {
+                Ok(real) => Ok(Value::Text(self.roots.tokenise(&real).display().to_string())),
+                Err(error) if is_absence(&error) => Ok(Value::Absent),
+                Err(error) => Err(error),
+            },
             Item::Variable(name) => self.variable(name, true),
             Item::LiteralVariable(name) => self.variable(name, false),
             Item::Program(word) => match self.env.find_program(word, self.cwd) {

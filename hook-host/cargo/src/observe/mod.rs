@@ -16,16 +16,20 @@
 //! Known gaps: system calls made without libc, and what a macro learns from the compiler
 //! itself (`Span::local_file`); the search of the outputs for folders is the guard there.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod actors;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
-use buildhook_recorder::{Event, Observation, Op, Outcome, Process, ProcessId};
+use buildhook_recorder::{Event, Observation, Op, Outcome, ProcessId};
 
+pub use self::actors::EnvironmentUsers;
+use self::actors::is_known_tool;
+use self::actors::{Actor, Actors, file_name, is_in_sysroot, is_recorder};
 use crate::inputs::{InputSet, Item};
 use crate::prepare::Prepared;
 use crate::refusal::Refusal;
-use crate::roots::{CARGO_HOME, SYSROOT, TARGET, WORKSPACE};
+use crate::roots::{CARGO_HOME, TARGET, WORKSPACE};
 
 /// What a compile did, as far as the cache is concerned.
 #[derive(Debug, Default)]
@@ -74,35 +78,10 @@ const COMPILER_SWITCHES: &[&str] = &[
 /// The same for tools. `PATH` is covered by the look-ups made along it.
 const TOOL_SWITCHES: &[&str] =
     &["PATH", "PWD", "HOME", "TMPDIR", "TMP", "TEMP", "LD_PRELOAD", "MAKEFLAGS", "TERM"];
+/// Read by the dynamic loader before a tool's own code runs.
+const LOADER_VARIABLES: &[&str] = &["LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT"];
 /// Read by the standard library inside a macro, whatever the macro does.
 const MACRO_SWITCHES: &[&str] = &["RUST_BACKTRACE", "RUST_LIB_BACKTRACE", "RUST_MIN_STACK"];
-/// Programs that take the whole environment to hand it on, and read single variables
-/// through `getenv`: the drivers and linkers of GCC, binutils, LLVM, and mold and wild.
-const KNOWN_TOOLS: &[&str] = &[
-    "cc", "c++", "gcc", "g++", "clang", "clang++", "collect2", "ld", "bfd", "gold", "lld", "ar",
-    "as", "mold", "wild", "wrapper", "rust-lld", "ld64", "ldd",
-];
-/// System libraries through which the compiler itself calls.
-const SYSTEM_LIBRARIES: &[&str] = &[
-    "libc.",
-    "libc-",
-    "ld-linux",
-    "ld-",
-    "libgcc_s",
-    "libpthread",
-    "libdl.",
-    "librt.",
-    "libm.",
-    "libz.",
-    "libstdc++",
-    "linux-vdso",
-    "libbuildhook",
-];
-
-/// Which ELF objects take the whole environment; asked once per file and session.
-#[derive(Debug, Default)]
-pub struct EnvironmentUsers(Mutex<HashMap<PathBuf, bool>>);
-
 impl Seen {
     /// Adds something that `reader` has read.
     pub fn add(&mut self, item: Item, reader: &str) {
@@ -116,16 +95,6 @@ impl Seen {
     #[must_use]
     pub fn set(&self) -> InputSet {
         self.readers.keys().cloned().collect()
-    }
-}
-
-impl EnvironmentUsers {
-    fn contains(&self, object: &Path) -> bool {
-        let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *known.entry(object.to_owned()).or_insert_with(|| {
-            // An object that cannot be read may do anything.
-            buildhook_recorder::imports_of(object).map_or(true, |imports| imports.environment)
-        })
     }
 }
 
@@ -155,81 +124,49 @@ pub fn analyse(
     Ok(seen)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Actor {
-    Compiler,
-    Macro,
-    Tool,
-    Launcher,
-}
-
 struct Analysis<'a> {
     observation: &'a Observation,
     unit: &'a Prepared,
-    compiler: ProcessId,
-    launchers: HashSet<ProcessId>,
+    actors: Actors<'a>,
     crate_folders: Vec<PathBuf>,
 }
 
 impl<'a> Analysis<'a> {
     fn new(observation: &'a Observation, unit: &'a Prepared) -> Result<Self, Refusal> {
-        let ids = || (0..).map(ProcessId::from_index).zip(&observation.processes);
-        let is_compiler = |process: &Process| is_in_sysroot(unit, &process.executable);
-        let compiler = ids().find(|(_, process)| is_compiler(process));
-        let (compiler, _) =
-            compiler.ok_or_else(|| Refusal::new("unobservable", "the compiler wrote no record"))?;
-        let parent = |id: &ProcessId| observation.process(*id).parent;
-        let launchers = std::iter::successors(parent(&compiler), parent)
-            .take(observation.processes.len())
-            .collect();
         let dependency = unit.compile.search.iter().filter(|(kind, _)| kind == "dependency");
         let mut crate_folders: Vec<_> =
             dependency.map(|(_, path)| unit.roots.tokenise(&unit.cwd.join(path))).collect();
         crate_folders.push(unit.roots.tokenise(&unit.compile.out_dir));
-        Ok(Self { observation, unit, compiler, launchers, crate_folders })
-    }
-
-    fn actor(&self, event: &Event) -> Actor {
-        if self.launchers.contains(&event.process) {
-            return Actor::Launcher;
-        }
-        if event.process != self.compiler {
-            return Actor::Tool;
-        }
-        match event.module {
-            Some(module) if !self.is_macro(self.observation.module(module)) => Actor::Compiler,
-            _ => Actor::Macro,
-        }
-    }
-
-    fn is_macro(&self, object: &Path) -> bool {
-        let name = object.file_name().unwrap_or_default().to_string_lossy();
-        !is_in_sysroot(self.unit, object)
-            && (self.token(object).starts_with(TARGET)
-                || !SYSTEM_LIBRARIES.iter().any(|known| name.starts_with(known)))
+        let actors = Actors::new(observation, unit)?;
+        Ok(Self { observation, unit, actors, crate_folders })
     }
 
     fn token(&self, path: &Path) -> PathBuf {
         self.unit.roots.tokenise(path)
     }
 
-    /// Sorts what the tree made into outputs, temporary files and what must not be.
+    /// Sorts what the compiler and its tools made into outputs, temporary files and what must
+    /// not be. A launcher's own log is none of them.
     fn outputs(&self, seen: &mut Seen) -> Result<(), Refusal> {
-        for path in self.observation.made() {
-            // Most of it is temporary and gone.
-            let Ok(metadata) = fs_err::symlink_metadata(path) else { continue };
-            let token = self.token(path);
-            if self.is_incremental(path) || is_device(path) || metadata.is_dir() {
+        for event in &self.observation.events {
+            let makes =
+                matches!(event.op, Op::Write | Op::Place) && event.outcome == Outcome::Found;
+            if !makes || self.actors.of(event) == Actor::Launcher {
                 continue;
             }
-            if path.parent() == Some(&self.unit.compile.out_dir) {
-                if !metadata.is_file() {
-                    return Err(Refusal::new("odd-output", token.display().to_string()));
-                }
-                seen.outputs.insert(path.to_owned());
-            } else {
-                return Err(Refusal::new("writes-elsewhere", token.display().to_string()));
+            let path = event.path();
+            if self.is_incremental(path) || is_device(path) || seen.outputs.contains(path) {
+                continue;
             }
+            // Most of it is temporary and gone.
+            let Ok(metadata) = fs_err::symlink_metadata(path) else { continue };
+            if path.parent() != Some(&self.unit.compile.out_dir) {
+                return Err(Refusal::new("writes-elsewhere", self.show(path)));
+            }
+            if !metadata.is_file() {
+                return Err(Refusal::new("odd-output", self.show(path)));
+            }
+            seen.outputs.insert(path.to_owned());
         }
         Ok(())
     }
@@ -238,33 +175,32 @@ impl<'a> Analysis<'a> {
     /// their variables one by one.
     fn programs(&self, seen: &mut Seen, users: &EnvironmentUsers) -> Result<(), Refusal> {
         for (index, process) in self.observation.processes.iter().enumerate() {
-            let id = ProcessId::from_index(index);
-            let launcher = self.launchers.contains(&id);
+            let actor = self.actors.of_process(ProcessId::from_index(index));
+            let program = &process.executable;
+            let name = file_name(program);
             for module in &process.modules {
                 let object = self.observation.module(*module);
-                if is_in_sysroot(self.unit, object) || !object.is_absolute() {
+                let is_own = is_recorder(object) || !object.is_absolute();
+                if is_own || is_in_sysroot(self.unit, object) {
                     continue;
                 }
-                if id == self.compiler {
-                    if self.is_macro(object) && users.contains(object) {
-                        return Err(Refusal::new("takes-environment", self.show(object)));
-                    }
+                if actor == Actor::Compiler && !self.actors.is_macro(object) {
                     continue;
                 }
-                if !object
-                    .file_name()
-                    .is_some_and(|n| n.as_encoded_bytes().starts_with(b"libbuildhook"))
-                {
-                    let name = process.executable.file_name().unwrap_or_default();
-                    seen.add(Item::Path(self.token(object)), &name.to_string_lossy());
+                if actor == Actor::Compiler && users.contains(object) {
+                    return Err(Refusal::new("takes-environment", self.show(object)));
                 }
+                seen.add(Item::Path(self.token(object)), &name);
             }
-            let program = &process.executable;
-            if id != self.compiler
-                && !launcher
-                && !is_known_tool(program)
-                && users.contains(program)
-            {
+            if actor != Actor::Tool {
+                continue;
+            }
+            // They decide which libraries the loader takes, which nobody can observe.
+            for variable in LOADER_VARIABLES {
+                seen.add(Item::Variable((*variable).to_owned()), &name);
+            }
+            let reads_singly = is_in_sysroot(self.unit, program) || is_known_tool(program);
+            if !reads_singly && users.contains(program) {
                 return Err(Refusal::new("takes-environment", self.show(program)));
             }
         }
@@ -276,12 +212,12 @@ impl<'a> Analysis<'a> {
     }
 
     fn input(&self, event: &Event, seen: &mut Seen) -> Result<(), Refusal> {
-        let actor = self.actor(event);
+        let actor = self.actors.of(event);
         match event.op {
             Op::Getenv => self.variable(actor, event, seen),
             Op::Getcwd => {
                 if actor == Actor::Macro {
-                    self.place(&self.unit.cwd, &self.reader(actor, event), seen);
+                    self.place(&self.unit.cwd, &self.actors.name(actor, event), seen);
                 }
                 Ok(())
             }
@@ -308,7 +244,7 @@ impl<'a> Analysis<'a> {
         if actor == Actor::Macro && is_credential(name) {
             return Err(Refusal::new("reads-credential", name));
         }
-        seen.add(item(name.to_owned()), &self.reader(actor, event));
+        seen.add(item(name.to_owned()), &self.actors.name(actor, event));
         Ok(())
     }
 
@@ -329,7 +265,7 @@ impl<'a> Analysis<'a> {
             return Ok(());
         }
         self.unicode(path)?;
-        seen.add(Item::Listing(token), &self.reader(actor, event));
+        seen.add(Item::Listing(token), &self.actors.name(actor, event));
         Ok(())
     }
 
@@ -345,7 +281,9 @@ impl<'a> Analysis<'a> {
                 return Err(Refusal::new("reads-system", path.to_string_lossy()));
             }
             if matches!(event.op, Op::Resolve | Op::Readlink) {
-                self.place(path, &self.reader(actor, event), seen);
+                self.unicode(path)?;
+                seen.add(Item::Resolved(token.clone()), &self.actors.name(actor, event));
+                self.place(path, &self.actors.name(actor, event), seen);
             }
         } else if self.is_incremental(path) {
             if event.op == Op::Read && found {
@@ -368,10 +306,10 @@ impl<'a> Analysis<'a> {
             }
         }
         self.unicode(path)?;
-        if actor == Actor::Tool && self.is_on_search_path(path) {
+        if matches!(actor, Actor::Tool | Actor::Launcher) && self.is_on_search_path(path) {
             // A search along `PATH`. What was looked for is the name, wherever it is found.
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            seen.add(Item::Program(name.to_owned()), &self.reader(actor, event));
+            seen.add(Item::Program(name.to_owned()), &self.actors.name(actor, event));
             if !found {
                 return Ok(());
             }
@@ -379,7 +317,7 @@ impl<'a> Analysis<'a> {
         if event.outcome == Outcome::Absent {
             seen.absent.insert(token.clone());
         }
-        seen.add(Item::Path(token), &self.reader(actor, event));
+        seen.add(Item::Path(token), &self.actors.name(actor, event));
         Ok(())
     }
 
@@ -387,8 +325,8 @@ impl<'a> Analysis<'a> {
     fn start(&self, event: &Event, seen: &mut Seen) {
         let Some(word) = event.subject.to_str() else { return };
         let starts = matches!(event.op, Op::Spawn | Op::Exec) && !word.contains('/');
-        if starts && !self.launchers.contains(&event.process) {
-            seen.add(Item::Program(word.to_owned()), &self.reader(Actor::Tool, event));
+        if starts && self.actors.of_process(event.process) != Actor::Launcher {
+            seen.add(Item::Program(word.to_owned()), &self.actors.name(Actor::Tool, event));
         }
     }
 
@@ -413,14 +351,6 @@ impl<'a> Analysis<'a> {
                 seen.add(Item::Place(root.to_owned()), reader);
             }
         }
-    }
-
-    /// Who did it, for people: a macro's file, or the program.
-    fn reader(&self, actor: Actor, event: &Event) -> String {
-        let program = self.observation.process(event.process).executable.as_path();
-        let module = event.module.map(|module| self.observation.module(module));
-        let who = module.filter(|_| actor == Actor::Macro).unwrap_or(program);
-        who.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Whether the compiler takes libraries apart instead of leaving them to the linker.
@@ -464,10 +394,6 @@ impl<'a> Analysis<'a> {
     }
 }
 
-fn is_in_sysroot(unit: &Prepared, path: &Path) -> bool {
-    unit.roots.tokenise(path).starts_with(SYSROOT)
-}
-
 fn is_device(path: &Path) -> bool {
     path.starts_with("/dev")
 }
@@ -480,12 +406,6 @@ fn starts_with_any(path: &Path, folders: &[&str]) -> bool {
 fn is_about_this_process(path: &Path) -> bool {
     starts_with_any(path, &["/proc/self", "/proc/stat", "/proc/cpuinfo", "/sys/fs/cgroup"])
         || path.starts_with("/sys/devices/system/cpu")
-}
-
-fn is_known_tool(program: &Path) -> bool {
-    let name = program.file_name().unwrap_or_default().to_string_lossy();
-    // `x86_64-linux-gnu-gcc-12`, `ld.lld-18`, `lto-wrapper`.
-    name.split(['-', '.']).any(|word| KNOWN_TOOLS.contains(&word)) || name == "rust-lld"
 }
 
 /// Whether a variable's name says that its value is a secret: then nothing made of it is kept.
