@@ -34,6 +34,7 @@ pub struct Frontend {
     pub(crate) environment_users: EnvironmentUsers,
     toolchains: Toolchains,
     recorder: Option<PathBuf>,
+    records: PathBuf,
     counter: AtomicU64,
 }
 
@@ -165,13 +166,15 @@ pub struct Finished {
 impl Frontend {
     /// A front end that keeps its own memory below `folder` and asks `host`.
     ///
-    /// `recorder` is the preload library; without it only what has no hidden reads is cached.
+    /// `recorder` is the preload library, without which nothing is cached; it writes below
+    /// `records`, a folder that is best in memory.
     #[must_use]
     pub fn new(
         host: Arc<Host>,
         digests: DigestCache,
         folder: &Path,
         recorder: Option<PathBuf>,
+        records: PathBuf,
     ) -> Self {
         Self {
             host,
@@ -180,6 +183,7 @@ impl Frontend {
             environment_users: EnvironmentUsers::default(),
             toolchains: Toolchains::new(folder.join("compilers")),
             recorder,
+            records,
             counter: AtomicU64::new(0),
         }
     }
@@ -206,7 +210,7 @@ impl Frontend {
             Ok(Lookup::Hit(hit)) => return Before::Hit(hit),
             Ok(Lookup::Miss { action, action_key, corrupt, reason }) => {
                 miss = reason;
-                self.record_folder(&unit).map(|record| Plan {
+                self.record_folder().map(|record| Plan {
                     action: *action,
                     action_key,
                     corrupt,
@@ -253,12 +257,12 @@ impl Frontend {
         lookup::look_up(self, unit, action, action_key)
     }
 
-    fn record_folder(&self, unit: &Prepared) -> Result<RecordFolder, Refusal> {
+    fn record_folder(&self) -> Result<RecordFolder, Refusal> {
         if self.recorder.is_none() {
             return Err(Refusal::new("no-recorder", "this build of buildhook cannot observe"));
         }
         let count = self.counter.fetch_add(1, Ordering::Relaxed);
-        let folder = unit.scratch_root().join(format!("record-{}-{count}", std::process::id()));
+        let folder = self.records.join(count.to_string());
         fs_err::create_dir_all(&folder)
             .map_err(|error| Refusal::new("no-scratch", error.to_string()))?;
         Ok(RecordFolder(folder))

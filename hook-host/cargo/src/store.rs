@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use buildhook_host::{Ask, Built, OfferedFile, Outcome};
+use buildhook_host::{Ask, Built, DigestCache, Identity, OfferedFile, Outcome};
 use buildhook_protocol::{Digest, EntryName, Lease, Purpose};
 
 use crate::dep_info::DepInfo;
@@ -63,7 +63,7 @@ fn store(
     drop(observation);
     let dep_info = read_dep_info(unit, &seen)?;
     add_declared_variables(unit, &dep_info, &mut seen)?;
-    let mut files = take_outputs(unit, &mut seen)?;
+    let mut files = take_outputs(unit, &mut seen, &front.digests)?;
 
     let set = seen.set();
     let inputs = unit
@@ -145,7 +145,11 @@ fn add_declared_variables(
 }
 
 /// The outputs with their digests. An output that holds a folder's name depends on it.
-fn take_outputs(unit: &Prepared, seen: &mut Seen) -> Result<Vec<OfferedFile>, Refusal> {
+fn take_outputs(
+    unit: &Prepared,
+    seen: &mut Seen,
+    digests: &DigestCache,
+) -> Result<Vec<OfferedFile>, Refusal> {
     let mut files = Vec::new();
     if unit.compile.keep_paths {
         for root in unit.roots.iter() {
@@ -158,8 +162,13 @@ fn take_outputs(unit: &Prepared, seen: &mut Seen) -> Result<Vec<OfferedFile>, Re
         if !unit.is_own_output(name) {
             return Err(Refusal::new("odd-output", name));
         }
-        let scan =
-            scan(path, unit).map_err(|e| Refusal::new("unreadable-output", e.to_string()))?;
+        let unreadable = |e: std::io::Error| Refusal::new("unreadable-output", e.to_string());
+        let before = Identity::of_path(path).map_err(unreadable)?;
+        let scan = scan(path, unit).map_err(unreadable)?;
+        // The units above this one need its digest next.
+        if Identity::of_path(path).map_err(unreadable)? == before {
+            digests.remember(path, before, scan.digest);
+        }
         for token in &scan.tokens {
             seen.add(Item::Place((*token).to_owned()), &format!("found in {name}"));
         }
@@ -301,7 +310,7 @@ fn offer(
         key: manifest.key(),
         purpose: Purpose::Outputs,
         unit: &unit.unit,
-        scratch_root: &plan.record.0,
+        scratch_root: &unit.scratch_root(),
         manifest: wanted.then_some(manifest_path.as_path()),
     };
     match front.host.built_a_thing(&ask, &Built { files, cost_ms, replace }) {
@@ -329,7 +338,7 @@ fn remember(front: &Frontend, unit: &Prepared, plan: &Plan, set: InputSet) {
         key: plan.action_key,
         purpose: Purpose::Inputs,
         unit: &unit.unit,
-        scratch_root: &plan.record.0,
+        scratch_root: &unit.scratch_root(),
         manifest: None,
     };
     let built = Built { files: &[file], cost_ms: None, replace: true };

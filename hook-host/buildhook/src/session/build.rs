@@ -23,17 +23,19 @@ pub(crate) struct Build {
     pub(crate) config: Config,
 }
 
-/// Makes the session's parts for a build that was started in `folder`.
+/// Makes the session's parts for a build that was started in `folder`; the recorder writes
+/// below `records`.
 ///
 /// # Errors
 /// The configuration is wrong; in words for the summary.
-pub(crate) fn build(env: &Environment, folder: &Path) -> Result<Build, String> {
+pub(crate) fn build(env: &Environment, folder: &Path, records: &Path) -> Result<Build, String> {
     let config = config::load(env, folder).map_err(|error| error.to_string())?;
     let host_folder = config.folders.host();
     let host = Arc::new(Host::new(hooks(&config, env), limits(&config)));
     let digests = DigestCache::load(&digests_file(&config));
     let recorder = buildhook_recorder::install(&host_folder.join("recorder")).ok();
-    let front = Frontend::new(Arc::clone(&host), digests, &host_folder, recorder);
+    let front =
+        Frontend::new(Arc::clone(&host), digests, &host_folder, recorder, records.to_owned());
     Ok(Build { front, host, config })
 }
 
