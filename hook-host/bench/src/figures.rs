@@ -70,7 +70,7 @@ fn times(
     let ratio = |other: Tool, scenario: Scenario| {
         let pairs = own.iter().filter_map(|sample| {
             let mut others = of(samples, other, scenario);
-            let other = others.find(|other| other.round == sample.round)?;
+            let other = others.find(|other| other.pairs_with(sample))?;
             // Processor time comes in steps and may be none at all.
             Some(seconds(sample)? / seconds(other)?).filter(|ratio| ratio.is_finite())
         });
@@ -121,6 +121,7 @@ mod tests {
             tool,
             scenario,
             round,
+            sweep: 0,
             wall: Duration::from_secs(seconds),
             processor: None,
         };
@@ -155,6 +156,7 @@ mod tests {
             tool,
             scenario,
             round: 0,
+            sweep: 0,
             wall: Duration::from_secs(seconds),
             processor: Some(Duration::from_secs(seconds / 2)),
         };

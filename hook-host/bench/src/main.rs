@@ -1,10 +1,10 @@
 //! Measures build caches over one project, beside plain builds and an oracle.
 //!
-//! Runs alternate: each round lets every tool build with an empty cache, with a full one,
-//! and with a full one in another folder, always into an empty target folder, and then with
-//! nothing to do and after edits. A shared
-//! machine changes from minute to minute, so ratios are taken within a round, and the
-//! median over the rounds is reported.
+//! Runs alternate: in each round every tool builds once with an empty cache, and then, in
+//! turns, several times with a full one: in the same folder, in another one, with nothing
+//! to do and after edits. Target folders are empty but for the last. A shared machine
+//! changes from minute to minute, so ratios are taken within a turn, and their median is
+//! reported.
 //!
 //! Isolation: every tool has a home, a cache folder and an environment of its own; all
 //! share one Cargo home that is filled before anything is measured.
@@ -46,9 +46,12 @@ struct Arguments {
     /// What to build: `ripgrep`, `template` (a hyper and reqwest service), or a folder.
     #[arg(long, value_name = "ripgrep|template|PATH")]
     project: Source,
-    /// How many rounds; the median over them counts.
+    /// How often each tool begins with an empty cache; the median counts.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: u32,
+    /// How often each tool builds with the cache that it has filled, for each of --runs.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    warm_runs: u32,
     /// Where results.json, table.md and plot.svg go.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -112,8 +115,9 @@ fn measure(arguments: &Arguments, environment: &Environment) -> Result<(), Error
     let measured = match candidates.is_empty() {
         true => run::Measured::default(),
         false => {
+            let rounds = run::Rounds { cold: arguments.runs, warm: arguments.warm_runs };
             let project = project::prepare(environment, &arguments.project, &work)?;
-            run::all(environment, &candidates, &project, &arguments.profile, arguments.runs)?
+            run::all(environment, &candidates, &project, &arguments.profile, rounds)?
         }
     };
     let machine = environment.machine()?;

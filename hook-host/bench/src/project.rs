@@ -70,14 +70,14 @@ impl Project {
         self.source.is_some()
     }
 
-    /// Adds a function to the program in `folder`, another one each time.
-    pub(crate) fn edit(&self, folder: &Path, round: u32) -> Result<(), Error> {
+    /// Adds a function to the program in `folder`, another one for each `tag` and each time.
+    pub(crate) fn edit(&self, folder: &Path, tag: &str) -> Result<(), Error> {
         let Some((name, _)) = &self.source else { return Ok(()) };
         let path = folder.join(name);
         let content = fs::read_to_string(&path)?;
         let lines = content.lines().count();
         let function = format!(
-            "\n#[allow(dead_code)]\nfn edited_{round}_{lines}() -> u32 {{\n    {lines}\n}}\n"
+            "\n#[allow(dead_code)]\nfn edited_{tag}_{lines}() -> u32 {{\n    {lines}\n}}\n"
         );
         Ok(fs::write(path, content + &function)?)
     }

@@ -22,6 +22,7 @@ pub(crate) struct Report {
     project: String,
     profile: String,
     rounds: u32,
+    warm_rounds: u32,
     machine: Machine,
     tools: Vec<Version>,
     figures: Vec<Figure>,
@@ -42,6 +43,7 @@ struct Version {
 #[serde(rename_all = "kebab-case")]
 struct Build {
     round: u32,
+    sweep: u32,
     #[serde(serialize_with = "name")]
     tool: Tool,
     scenario: Scenario,
@@ -60,6 +62,7 @@ impl Report {
         let version = |one: &Candidate| Version { tool: one.tool, version: one.version.clone() };
         let build = |sample: &Sample| Build {
             round: sample.round + 1,
+            sweep: sample.sweep + 1,
             tool: sample.tool,
             scenario: sample.scenario,
             wall_s: sample.wall.as_secs_f64(),
@@ -69,6 +72,7 @@ impl Report {
             project: arguments.project.name(),
             profile: arguments.profile.clone(),
             rounds: arguments.runs,
+            warm_rounds: arguments.warm_runs,
             machine,
             tools: candidates.iter().map(version).collect(),
             figures: figures(&measured.samples),
@@ -106,9 +110,10 @@ impl Report {
     fn builds(&self, table: &mut String) -> std::fmt::Result {
         writeln!(
             table,
-            "{}, profile {}: medians of {} alternating rounds; in parentheses the median of\n\
-             the ratios within a round, to plain (p) or to the oracle (o).\n",
-            self.project, self.profile, self.rounds
+            "{}, profile {}: medians of {} alternating cold builds and {} with a full cache for\n\
+             each; in parentheses the median of the ratios within a round, to plain (p) or to\n\
+             the oracle (o).\n",
+            self.project, self.profile, self.rounds, self.warm_rounds
         )?;
         self.times(table, "wall time in s", &|figure| Some(&figure.wall))?;
         self.times(table, "processor time in s, servers left out", &|figure| {

@@ -50,9 +50,19 @@ pub(crate) struct Sample {
     pub(crate) tool: Tool,
     pub(crate) scenario: Scenario,
     pub(crate) round: u32,
+    /// Which of the builds with the cache of this round; 0 for a cold one.
+    pub(crate) sweep: u32,
     pub(crate) wall: Duration,
     /// Processor time of the build and its children; absent where it is not known.
     pub(crate) processor: Option<Duration>,
+}
+
+impl Sample {
+    /// Whether `other` was measured close enough to be compared with: plain builds take
+    /// place once in a round.
+    pub(crate) fn pairs_with(&self, other: &Self) -> bool {
+        self.round == other.round && (self.tool == Tool::Plain || self.sweep == other.sweep)
+    }
 }
 
 /// What a tool has on the disk after two checkouts were built.
@@ -75,33 +85,46 @@ pub(crate) struct Measured {
     pub(crate) disk: Vec<Disk>,
 }
 
+/// How often everything is built.
+#[derive(Clone, Copy)]
+pub(crate) struct Rounds {
+    /// Times that each tool begins with an empty cache.
+    pub(crate) cold: u32,
+    /// Times that each tool builds with the cache that it has filled, for each of those.
+    pub(crate) warm: u32,
+}
+
 /// Runs all rounds. Each begins with another tool, so that none is always the first.
 pub(crate) fn all(
     environment: &Environment,
     candidates: &[Candidate],
     project: &Project,
     profile: &str,
-    rounds: u32,
+    rounds: Rounds,
 ) -> Result<Measured, Error> {
     let mut measured = Measured::default();
-    for round in 0..rounds {
-        let first = round as usize % candidates.len().max(1);
-        for candidate in candidates[first..].iter().chain(&candidates[..first]) {
+    for round in 0..rounds.cold {
+        for candidate in rotated(candidates, round) {
             remove(&candidate.home(project))?;
             fs_err::create_dir_all(candidate.home(project).join("cache"))?;
-            candidate.start(environment, project)?;
-            let run = Run { environment, candidate, project, profile, round };
-            let result = run.scenarios(&mut measured);
-            // Also after a failed build: nothing is left running.
-            candidate.stop(environment, project)?;
-            for folder in &project.folders {
-                remove(&folder.join("target"))?;
+            let run = Run { environment, candidate, project, profile, round, sweep: 0 };
+            run.part(&[Scenario::Cold], &mut measured)?;
+        }
+        for sweep in 0..rounds.warm {
+            let with_cache = candidates.iter().filter(|candidate| candidate.tool != Tool::Plain);
+            let with_cache: Vec<&Candidate> = with_cache.collect();
+            for candidate in rotated(&with_cache, round + sweep) {
+                let run = Run { environment, candidate, project, profile, round, sweep };
+                run.part(&[Scenario::Warm, Scenario::Moved], &mut measured)?;
             }
-            project.restore_source()?;
-            result?;
         }
     }
     Ok(measured)
+}
+
+fn rotated<T>(all: &[T], by: u32) -> impl Iterator<Item = &T> {
+    let first = by as usize % all.len().max(1);
+    all[first..].iter().chain(&all[..first])
 }
 
 /// One tool's part of a round.
@@ -111,36 +134,43 @@ struct Run<'a> {
     project: &'a Project,
     profile: &'a str,
     round: u32,
+    sweep: u32,
 }
 
 impl Run<'_> {
-    fn scenarios(&self, measured: &mut Measured) -> Result<(), Error> {
+    /// Builds in each scenario, and what can follow on the last.
+    fn part(&self, scenarios: &[Scenario], measured: &mut Measured) -> Result<(), Error> {
+        self.candidate.start(self.environment, self.project)?;
+        let result = self.builds(scenarios, measured);
+        // Also after a failed build: nothing is left running.
+        self.candidate.stop(self.environment, self.project)?;
+        for folder in &self.project.folders {
+            remove(&folder.join("target"))?;
+        }
+        self.project.restore_source()?;
+        result
+    }
+
+    fn builds(&self, scenarios: &[Scenario], measured: &mut Measured) -> Result<(), Error> {
+        let [here, there] = &self.project.folders;
         let tool = self.candidate.tool;
-        for scenario in Scenario::ALL {
-            let Some(folder) = self.folder(scenario) else { continue };
-            match scenario {
-                Scenario::Cold | Scenario::Warm | Scenario::Moved => {
-                    remove(&folder.join("target"))?;
-                }
-                Scenario::Fresh => {}
-                Scenario::FirstEdit | Scenario::Edit => self.project.edit(folder, self.round)?,
-            }
-            let sample = self.one(scenario, folder)?;
-            // The oracle does not compete when it records.
-            let recording = tool == Tool::Oracle && scenario == Scenario::Cold;
-            eprintln!(
-                "round {}: {:<13} {:<13} {:8.3} s{}",
-                self.round + 1,
-                tool.name(),
-                scenario.name(),
-                sample.wall.as_secs_f64(),
-                if recording { " (recording)" } else { "" }
-            );
-            if !recording {
-                measured.samples.push(sample);
-            }
-            if scenario == Scenario::Fresh && self.round == 0 {
-                measured.disk.push(self.disk()?);
+        let mut folder = here;
+        for scenario in scenarios {
+            folder = if *scenario == Scenario::Moved { there } else { here };
+            self.one(*scenario, folder, measured)?;
+        }
+        if scenarios == [Scenario::Cold] && tool != Tool::Plain {
+            return Ok(());
+        }
+        self.one(Scenario::Fresh, folder, measured)?;
+        if self.round == 0 && self.sweep == 0 {
+            measured.disk.push(self.disk()?);
+        }
+        // The oracle would not see an edit.
+        if self.project.can_be_edited() && tool != Tool::Oracle {
+            for scenario in [Scenario::FirstEdit, Scenario::Edit] {
+                self.project.edit(folder, &format!("{}_{}", self.round, self.sweep))?;
+                self.one(scenario, folder, measured)?;
             }
         }
         if let Ok(calls) = std::fs::read_to_string(self.candidate.unknown_calls(self.project)) {
@@ -148,21 +178,6 @@ impl Run<'_> {
             eprintln!("the oracle did not know {count} calls: its times are too long");
         }
         Ok(())
-    }
-
-    /// Where to build, or `None` when the scenario says nothing of the tool.
-    fn folder(&self, scenario: Scenario) -> Option<&Path> {
-        let [here, there] = &self.project.folders;
-        let is_edit = matches!(scenario, Scenario::FirstEdit | Scenario::Edit);
-        match (self.candidate.tool, scenario) {
-            // With no cache these are cold builds again.
-            (Tool::Plain, Scenario::Warm | Scenario::Moved) => None,
-            // It would not see the edit.
-            (Tool::Oracle, _) if is_edit => None,
-            _ if is_edit && !self.project.can_be_edited() => None,
-            (Tool::Plain, _) | (_, Scenario::Cold | Scenario::Warm) => Some(here),
-            _ => Some(there),
-        }
     }
 
     fn disk(&self) -> Result<Disk, Error> {
@@ -175,13 +190,29 @@ impl Run<'_> {
         Ok(Disk { tool: self.candidate.tool, target_bytes: one.bytes, all_bytes: all.bytes })
     }
 
-    fn one(&self, scenario: Scenario, folder: &Path) -> Result<Sample, Error> {
-        let recording = scenario == Scenario::Cold;
-        let mut command =
-            self.candidate.build(self.environment, self.project, folder, self.profile, recording);
+    fn one(&self, scenario: Scenario, folder: &Path, measured: &mut Measured) -> Result<(), Error> {
+        let Self { environment, candidate, project, profile, round, sweep } = *self;
+        let tool = candidate.tool;
+        if matches!(scenario, Scenario::Cold | Scenario::Warm | Scenario::Moved) {
+            remove(&folder.join("target"))?;
+        }
+        // The oracle does not compete when it records.
+        let recording = tool == Tool::Oracle && scenario == Scenario::Cold;
+        let mut command = candidate.build(environment, project, folder, profile, recording);
         let (wall, processor) = timed(&mut command)?;
-        let (tool, round) = (self.candidate.tool, self.round);
-        Ok(Sample { tool, scenario, round, wall, processor })
+        eprintln!(
+            "round {}.{}: {:<13} {:<13} {:8.3} s{}",
+            round + 1,
+            sweep + 1,
+            tool.name(),
+            scenario.name(),
+            wall.as_secs_f64(),
+            if recording { " (recording)" } else { "" }
+        );
+        if !recording {
+            measured.samples.push(Sample { tool, scenario, round, sweep, wall, processor });
+        }
+        Ok(())
     }
 }
 
