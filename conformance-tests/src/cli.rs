@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::host::fake::FakeHostArgs;
+use crate::host::script::ScriptArgs;
 use crate::mutant::MutantArgs;
 use crate::mutant::child::ChildOptions;
 use crate::sandbox::Sandbox;
@@ -23,8 +25,15 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Tests an executable that claims to speak the protocol.
     Plugin(SuiteArgs),
+    /// Tests a host. CMD does one build over the plugin in BUILDHOOK_HOOK;
+    /// `{target}` in it becomes a fresh folder for what it builds.
+    Host(SuiteArgs),
     /// Lists every requirement and its checks.
-    List,
+    List {
+        /// Checks and broken things as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Shows one requirement or check.
     Show {
         /// For example BH-WIRE-005 or wire-unknown-members.
@@ -38,6 +47,10 @@ pub(crate) enum Command {
     Mutant(MutantArgs),
     #[command(hide = true)]
     FakeChild(ChildOptions),
+    #[command(hide = true)]
+    Script(ScriptArgs),
+    #[command(hide = true)]
+    FakeHost(FakeHostArgs),
     #[command(hide = true)]
     Sandbox {
         #[command(flatten)]

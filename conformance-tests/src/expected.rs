@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::host;
 use crate::plugin;
 use crate::registry;
 use crate::report::CheckResult;
@@ -10,7 +11,7 @@ use crate::verdict::Verdict;
 
 /// Every id that may be written: checks and requirements.
 pub(crate) fn ids() -> Vec<&'static str> {
-    let checks = plugin::checks().map(|check| check.id);
+    let checks = plugin::checks().map(|check| check.id).chain(host::checks().map(|check| check.id));
     checks.chain(registry::all().iter().map(|row| row.id.as_str())).collect()
 }
 

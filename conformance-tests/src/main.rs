@@ -8,6 +8,7 @@ mod cli;
 mod command;
 mod evidence;
 mod expected;
+mod host;
 mod mutant;
 mod plugin;
 mod process;
@@ -19,7 +20,7 @@ mod verdict;
 mod wire;
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
@@ -32,7 +33,7 @@ use command::Template;
 use mutant::matrix::{SelfTest, render};
 use report::{Progress, Report};
 use session::shlex_join;
-use verdict::{EXIT_NOT_CONFORMANT, EXIT_SUITE_ERROR, EXIT_USAGE, Stop};
+use verdict::{EXIT_NOT_CONFORMANT, EXIT_SUITE_ERROR, EXIT_USAGE, Outcome, Stop};
 
 /// Exit code after Ctrl-C, as shells write it.
 const EXIT_INTERRUPTED: i32 = 130;
@@ -42,24 +43,33 @@ fn main() -> ExitCode {
         env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     match parse(&arguments).command {
         Command::Mutant(mut arguments) => {
-            let variables = env::vars_os().map(|(name, value)| {
-                format!("{}={}\n", name.to_string_lossy(), value.to_string_lossy())
-            });
-            arguments.environment = variables.collect();
+            arguments.environment = environment();
             mutant::run(arguments)
         }
         Command::FakeChild(options) => {
             mutant::child::run(&options).unwrap_or_else(|error| suite_error(&error.to_string()))
         }
+        Command::Script(arguments) => {
+            host::script::run(&arguments).unwrap_or_else(|error| suite_error(&error.to_string()))
+        }
+        Command::FakeHost(mut arguments) => {
+            arguments.hook = env::var("BUILDHOOK_HOOK").unwrap_or_default();
+            arguments.environment = environment();
+            host::fake::run(arguments).unwrap_or_else(|error| suite_error(&error.to_string()))
+        }
         // Before any thread is started: a namespace is entered by one thread.
         Command::Sandbox { sandbox, argv } => suite_error(&sandbox.enter(&argv)),
-        Command::List => {
-            plugin_list();
+        Command::List { json } => {
+            print!("{}", if json { inventory().to_string() } else { list() });
             ExitCode::SUCCESS
         }
         Command::Show { id } => show(&id),
-        Command::Plugin(arguments) | Command::Run(arguments) => {
-            plugin_suite(&arguments, &arguments_folder())
+        Command::Plugin(arguments) => suite(Suite::Plugin, &arguments, &arguments_folder()),
+        Command::Host(arguments) => suite(Suite::Host, &arguments, &arguments_folder()),
+        Command::Run(arguments) => {
+            let host = arguments.only.iter().any(|id| host::checks().any(|check| check.id == id));
+            let suite_of_ids = if host { Suite::Host } else { Suite::Plugin };
+            suite(suite_of_ids, &arguments, &arguments_folder())
         }
         Command::SelfTest(arguments) => self_test(&arguments),
     }
@@ -81,6 +91,14 @@ fn parse(arguments: &[String]) -> Cli {
         return Cli::parse_from(known);
     }
     error.exit()
+}
+
+/// All variables, for the mutants that leak them.
+fn environment() -> String {
+    let line = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        format!("{}={}\n", name.to_string_lossy(), value.to_string_lossy())
+    };
+    env::vars_os().map(line).collect()
 }
 
 fn arguments_folder() -> PathBuf {
@@ -116,8 +134,14 @@ fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn plugin_suite(arguments: &SuiteArgs, folder: &std::path::Path) -> ExitCode {
-    let start = Instant::now();
+/// Which suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Suite {
+    Plugin,
+    Host,
+}
+
+fn suite(suite: Suite, arguments: &SuiteArgs, folder: &Path) -> ExitCode {
     for id in &arguments.only {
         if let Err(error) = expected::known(id) {
             return usage(&error);
@@ -127,15 +151,40 @@ fn plugin_suite(arguments: &SuiteArgs, folder: &std::path::Path) -> ExitCode {
         Ok(expected) => expected.unwrap_or_default(),
         Err(error) => return usage(&error),
     };
-    let root = match tempfile::Builder::new().prefix("buildhook-conformance-").tempdir() {
+    let root = match working_folder() {
         Ok(root) => root,
         Err(error) => return suite_error(&error.to_string()),
     };
-    if let Err(error) = clean_up_on_signal(root.path().to_owned()) {
-        return suite_error(&error.to_string());
-    }
+    let start = Instant::now();
     let seed = arguments.seed.unwrap_or_else(|| u64::from(std::process::id()));
-    let profile = format!("{:?}", arguments.profile).to_lowercase();
+    let outcome = match suite {
+        Suite::Plugin => plugin_suite(arguments, folder, root.path(), seed),
+        Suite::Host => host_suite(arguments, folder, root.path(), seed),
+    };
+    match outcome {
+        Ok(mut report) => {
+            expected::apply(&mut report.results, &expected);
+            report.count();
+            report.duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            finish(&report, arguments)
+        }
+        Err(
+            Stop::Fail(text)
+            | Stop::NotApplicable(text)
+            | Stop::Untestable(text)
+            | Stop::Suite(text),
+        ) => suite_error(&text),
+    }
+}
+
+/// A folder for everything a run writes, removed also when it is interrupted.
+fn working_folder() -> std::io::Result<tempfile::TempDir> {
+    let root = tempfile::Builder::new().prefix("buildhook-conformance-").tempdir()?;
+    clean_up_on_signal(root.path().to_owned())?;
+    Ok(root)
+}
+
+fn plugin_suite(arguments: &SuiteArgs, folder: &Path, root: &Path, seed: u64) -> Outcome<Report> {
     let options = plugin::run::Options {
         command: Template::new(&arguments.argv, folder),
         seed,
@@ -143,28 +192,35 @@ fn plugin_suite(arguments: &SuiteArgs, folder: &std::path::Path) -> ExitCode {
         factor: arguments.time_factor,
         jobs: arguments.jobs.map_or_else(processors, usize::from),
         quick: false,
-        root: root.path().to_owned(),
-        reproduce: format!("buildhook-conformance plugin --profile {profile} --seed {seed}"),
+        root: root.to_owned(),
+        reproduce: format!("buildhook-conformance plugin {}", repeated(arguments, seed)),
         reproduce_command: format!("-- {}", shlex_join(&arguments.argv)),
     };
-    let run = match plugin::run::run(&options, &Progress::new()) {
-        Ok(run) => run,
-        Err(
-            Stop::Fail(text)
-            | Stop::NotApplicable(text)
-            | Stop::Untestable(text)
-            | Stop::Suite(text),
-        ) => {
-            return suite_error(&text);
-        }
-    };
-    let mut results = run.results;
-    expected::apply(&mut results, &expected);
+    let run = plugin::run::run(&options, &Progress::new())?;
     let command = shlex_join(&arguments.argv);
-    let mut report = Report::new("plugin", command, arguments.profile, seed, results);
+    let mut report = Report::new("plugin", command, arguments.profile, seed, run.results);
     report.performance = run.performance;
-    report.duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    finish(&report, arguments)
+    Ok(report)
+}
+
+fn host_suite(arguments: &SuiteArgs, folder: &Path, root: &Path, seed: u64) -> Outcome<Report> {
+    let options = host::run::Options {
+        words: arguments.argv.clone(),
+        cwd: folder.to_owned(),
+        only: arguments.only.clone(),
+        factor: arguments.time_factor,
+        root: root.to_owned(),
+        reproduce: format!("buildhook-conformance host {}", repeated(arguments, seed)),
+        reproduce_command: format!("-- {}", shlex_join(&arguments.argv)),
+    };
+    let results = host::run::run(&options, &Progress::new())?;
+    Ok(Report::new("host", shlex_join(&arguments.argv), arguments.profile, seed, results))
+}
+
+/// The options that make a run the same again.
+fn repeated(arguments: &SuiteArgs, seed: u64) -> String {
+    let profile = format!("{:?}", arguments.profile).to_lowercase();
+    format!("--profile {profile} --seed {seed}")
 }
 
 /// Prints and writes the report.
@@ -178,20 +234,43 @@ fn finish(report: &Report, arguments: &SuiteArgs) -> ExitCode {
     verdict::exit_code(report.results.iter().map(|result| result.verdict), arguments.profile)
 }
 
-fn plugin_list() {
-    for row in registry::all() {
+fn list() -> String {
+    let line = |row: &registry::Requirement| {
         let level = format!("{:?}", row.level).to_uppercase();
         let checks = if row.checks.is_empty() { "-".to_owned() } else { row.checks.join(" ") };
-        println!("{:14} {level:6} {checks}", row.id);
-    }
+        format!("{:14} {level:6} {checks}\n", row.id)
+    };
+    registry::all().iter().map(line).collect()
+}
+
+/// Every check and every broken thing.
+fn inventory() -> serde_json::Value {
+    use serde_json::json;
+    let check = |id: &str, requirement: &str, title: &str, host: bool| json!({"id": id, "requirement": requirement, "title": title, "host": host});
+    let checks = plugin::checks().map(|one| check(one.id, one.requirement, one.title, false));
+    let host_checks = host::checks().map(|one| check(one.id, one.requirement, one.title, true));
+    let mutants = mutant::catalog::Mutation::all().iter();
+    let mutants = mutants
+        .map(|one| json!({"name": one.name(), "requirement": one.requirement(), "host": false}));
+    let hosts = host::catalog::HostMutation::all().iter();
+    let hosts = hosts
+        .map(|one| json!({"name": one.name(), "requirement": one.requirement(), "host": true}));
+    json!({
+        "checks": checks.chain(host_checks).collect::<Vec<_>>(),
+        "mutants": mutants.chain(hosts).collect::<Vec<_>>(),
+    })
 }
 
 fn show(id: &str) -> ExitCode {
     if let Err(error) = expected::known(id) {
         return usage(&error);
     }
-    let check = plugin::checks().find(|check| check.id == id);
-    let row = registry::find(check.map_or(id, |check| check.requirement));
+    let checks: Vec<(&str, &str, &str)> = plugin::checks()
+        .map(|check| (check.id, check.requirement, check.title))
+        .chain(host::checks().map(|check| (check.id, check.requirement, check.title)))
+        .collect();
+    let check = checks.iter().find(|check| check.0 == id);
+    let row = registry::find(check.map_or(id, |check| check.1));
     if let Some(row) = row {
         let level = format!("{:?}", row.level).to_uppercase();
         println!("{} ({level}, since {}; {})\n  {}", row.id, row.since, row.clause, row.sentence);
@@ -202,47 +281,27 @@ fn show(id: &str) -> ExitCode {
         if let Some(reason) = &row.untestable {
             println!("  not tested: {reason}");
         }
-        for check in plugin::checks().filter(|check| check.requirement == row.id) {
-            println!("  check {}: {}", check.id, check.title);
+        for (id, _, title) in checks.iter().filter(|check| check.1 == row.id) {
+            println!("  check {id}: {title}");
         }
     }
     ExitCode::SUCCESS
 }
 
 fn self_test(arguments: &SelfTestArgs) -> ExitCode {
-    let root = match tempfile::Builder::new().prefix("buildhook-conformance-").tempdir() {
+    let root = match working_folder() {
         Ok(root) => root,
         Err(error) => return suite_error(&error.to_string()),
     };
-    if let Err(error) = clean_up_on_signal(root.path().to_owned()) {
-        return suite_error(&error.to_string());
-    }
     let test = SelfTest {
         root: root.path(),
         seed: arguments.seed,
         jobs: processors(),
         factor: arguments.time_factor,
         aimed: arguments.aimed,
+        only: &arguments.only,
     };
-    let mut print = |row: &mutant::matrix::Row| println!("{}", render(row));
-    let rows = if arguments.only.is_empty() {
-        test.baselines(&mut print).and_then(|mut rows| {
-            rows.extend(test.mutants(&mut print)?);
-            Ok(rows)
-        })
-    } else {
-        let named = mutant::catalog::Mutation::all().iter();
-        let named = named.filter(|mutation| arguments.only.contains(&mutation.name()));
-        named
-            .map(|mutation| {
-                let row = test.mutant(*mutation)?;
-                print(&row);
-                println!("      {}", row.checks.iter().cloned().collect::<Vec<_>>().join(" "));
-                Ok(row)
-            })
-            .collect()
-    };
-    match rows {
+    match test.run(&mut |row| println!("{}", render(row))) {
         Ok(rows) if rows.iter().all(mutant::matrix::Row::holds) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(EXIT_NOT_CONFORMANT),
         Err(stop) => suite_error(&format!("{stop:?}")),

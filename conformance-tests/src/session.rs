@@ -31,6 +31,8 @@ const END_GRACE: Duration = Duration::from_secs(1);
 const END_TOLERANCE: u32 = 2;
 /// Time for a process that the plugin started to follow it.
 const RELATIVES_GRACE: Duration = Duration::from_millis(500);
+/// Files of one answer that are watched until the end of the session.
+const LEASES_WATCHED: usize = 100;
 /// Largest file of an answer that is digested again at the end of the session.
 const LEASE_DIGEST_BYTES: u64 = 8 << 20;
 
@@ -327,7 +329,8 @@ impl Session {
     }
 
     fn remember_leases(&mut self, answer: &Value) {
-        for record in answer["files"].as_array().into_iter().flatten() {
+        let records = answer["files"].as_array().into_iter().flatten();
+        for record in records.take(LEASES_WATCHED) {
             let (Some(path), Some(size)) = (record["path"].as_str(), record["size"].as_u64())
             else {
                 continue;

@@ -1,19 +1,21 @@
-//! The self-test: every broken plugin against the suite.
+//! The self-test: every broken plugin and every broken host against its suite.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::catalog::{Mutation, Role};
 use crate::command::{Template, this_program};
+use crate::host::catalog::HostMutation;
+use crate::host::{self, HostRun};
 use crate::plugin::bench::text;
-use crate::plugin::run::{Options, run};
+use crate::plugin::{self, Run};
 use crate::report::{CheckResult, Progress};
 use crate::verdict::{Outcome, Stop, Verdict};
 
 /// One line of the matrix.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    /// The broken plugin, or a right one.
+    /// The broken thing, or a right one.
     pub(crate) name: String,
     /// The requirement it is made to break; a right one has none.
     pub(crate) target: Option<&'static str>,
@@ -39,12 +41,27 @@ pub(crate) struct SelfTest<'a> {
     /// An existing folder for everything it writes.
     pub(crate) root: &'a Path,
     pub(crate) seed: u64,
-    /// Checks at once within one run of the suite.
+    /// Checks at once within one run of the plugin suite.
     pub(crate) jobs: usize,
     pub(crate) factor: f64,
-    /// Runs only checks of the requirement a broken plugin is made for.
+    /// Runs only what a broken thing is made for, and a few ordinary sessions.
     pub(crate) aimed: bool,
+    /// Names of broken things; empty means all, and the right ones too.
+    pub(crate) only: &'a [String],
 }
+
+/// Ordinary sessions, in which most of what is watched happens.
+const ORDINARY: &[&str] = &["hit-is-whole", "miss-when-absent", "end-in-time", "request-bad"];
+
+/// What stands for the right things in the first column.
+const RIGHT: [(&str, &[&str], bool); 6] = [
+    ("store-shared", &["--lease", "shared"], false),
+    ("store-borrowed", &["--lease", "borrowed"], false),
+    ("store-owned", &["--lease", "owned"], false),
+    ("store-noisy", &["--flood"], false),
+    ("filter", &[], true),
+    ("filter-transforming", &["--transform"], true),
+];
 
 /// The command line of the mutant with these options.
 fn command(options: &[&str], filter: bool) -> Template {
@@ -60,58 +77,61 @@ fn command(options: &[&str], filter: bool) -> Template {
 }
 
 impl SelfTest<'_> {
-    /// Right plugins: every one has to pass everything.
-    pub(crate) fn baselines(&self, report: &mut dyn FnMut(&Row)) -> Outcome<Vec<Row>> {
-        let right: [(&str, &[&str], bool); 6] = [
-            ("store, shared", &["--lease", "shared"], false),
-            ("store, borrowed", &["--lease", "borrowed"], false),
-            ("store, owned", &["--lease", "owned"], false),
-            ("store, noisy on stderr", &["--flood"], false),
-            ("filter", &[], true),
-            ("filter that changes bytes", &["--transform"], true),
-        ];
-        let row = |(name, options, filter): (&str, &[&str], bool)| {
-            let row = self.row(name, None, command(options, filter), Vec::new())?;
-            report(&row);
-            Ok(row)
-        };
-        right.into_iter().map(row).collect()
+    fn chosen(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
     }
 
-    /// Broken plugins: each has to die on what it is made for.
-    pub(crate) fn mutants(&self, report: &mut dyn FnMut(&Row)) -> Outcome<Vec<Row>> {
-        let row = |mutation: &Mutation| {
-            let row = self.mutant(*mutation)?;
+    /// Runs the right things and the broken ones; every row is also reported
+    /// as soon as it is there.
+    pub(crate) fn run(&self, report: &mut dyn FnMut(&Row)) -> Outcome<Vec<Row>> {
+        let mut rows = Vec::new();
+        let mut keep = |row: Row| {
             report(&row);
-            Ok(row)
+            rows.push(row);
         };
-        Mutation::all().iter().map(row).collect()
-    }
-
-    /// One broken plugin.
-    pub(crate) fn mutant(&self, mutation: Mutation) -> Outcome<Row> {
-        let name = mutation.name();
-        let target = mutation.requirement();
-        let command = command(&["--mutant", &name], mutation.role() != Role::Store);
-        let mut row = Row {
-            name: name.clone(),
-            target: Some(target),
-            killed_by: BTreeSet::new(),
-            checks: BTreeSet::new(),
-        };
-        if !self.aimed {
-            row = self.row(&name, Some(target), command.clone(), Vec::new())?;
+        for (name, options, filter) in RIGHT.into_iter().filter(|right| self.chosen(right.0)) {
+            keep(self.plugin(name, None, command(options, filter), Vec::new())?);
         }
-        // Slow checks are run only where they are what the mutant is made for.
+        for mutation in Mutation::all().iter().filter(|mutation| self.chosen(&mutation.name())) {
+            keep(self.mutant(*mutation)?);
+        }
+        if self.chosen("host") {
+            keep(self.host("host", None, Vec::new())?);
+        }
+        for mutation in HostMutation::all() {
+            let name = format!("host-{}", mutation.name());
+            if self.chosen(&name) {
+                keep(self.host_mutant(&name, *mutation)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    fn mutant(&self, mutation: Mutation) -> Outcome<Row> {
+        let name = mutation.name();
+        let target = Some(mutation.requirement());
+        let command = command(&["--mutant", &name], mutation.role() != Role::Store);
+        let checks = plugin::checks().filter(|check| Some(check.requirement) == target);
+        let active = checks.filter(|check| !matches!(check.run, Run::Observed));
+        let aimed: Vec<String> = active
+            .map(|check| check.id)
+            .chain(ORDINARY.iter().copied())
+            .map(str::to_owned)
+            .collect();
+        if self.aimed {
+            return self.plugin(&name, target, command, aimed);
+        }
+        let mut row = self.plugin(&name, target, command.clone(), Vec::new())?;
+        // Slow checks are run only where a mutant survives the others.
         if !row.holds() {
-            let aimed = self.row(&name, Some(target), command, vec![target.to_owned()])?;
-            row.killed_by.extend(aimed.killed_by);
-            row.checks.extend(aimed.checks);
+            let more = self.plugin(&name, target, command, aimed)?;
+            row.killed_by.extend(more.killed_by);
+            row.checks.extend(more.checks);
         }
         Ok(row)
     }
 
-    fn row(
+    fn plugin(
         &self,
         name: &str,
         target: Option<&'static str>,
@@ -119,7 +139,7 @@ impl SelfTest<'_> {
         only: Vec<String>,
     ) -> Outcome<Row> {
         let root = tempfile::tempdir_in(self.root)?;
-        let options = Options {
+        let options = plugin::run::Options {
             command,
             seed: self.seed,
             only,
@@ -130,27 +150,60 @@ impl SelfTest<'_> {
             reproduce: String::new(),
             reproduce_command: String::new(),
         };
-        let outcome = run(&options, &Progress::hidden())?;
-        let dead = |result: &&CheckResult| matches!(result.verdict, Verdict::Fail | Verdict::Warn);
-        if let Some(broken) =
-            outcome.results.iter().find(|result| result.verdict == Verdict::SuiteError)
-        {
-            return Err(Stop::Suite(format!("{name}: {}: {}", broken.check, broken.message)));
+        let run = plugin::run::run(&options, &Progress::hidden())?;
+        row(name, target, &run.results)
+    }
+
+    fn host_mutant(&self, name: &str, mutation: HostMutation) -> Outcome<Row> {
+        let target = mutation.requirement();
+        let checks = host::checks().filter(|check| check.requirement == target);
+        let active = checks.filter(|check| !matches!(check.run, HostRun::Observed));
+        let mut aimed: Vec<String> = active.map(|check| check.id.to_owned()).collect();
+        if aimed.is_empty() {
+            aimed.push("host-descriptors".to_owned());
         }
-        let dead: Vec<&CheckResult> = outcome.results.iter().filter(dead).collect();
-        Ok(Row {
-            name: name.to_owned(),
-            target,
-            killed_by: dead.iter().map(|result| result.requirement.clone()).collect(),
-            checks: dead.iter().map(|result| result.check.clone()).collect(),
-        })
+        self.host(name, Some(mutation), if self.aimed { aimed } else { Vec::new() })
+    }
+
+    fn host(&self, name: &str, mutation: Option<HostMutation>, only: Vec<String>) -> Outcome<Row> {
+        let root = tempfile::tempdir_in(self.root)?;
+        let mut words = vec![text(&this_program())];
+        words.extend(["fake-host", "--target", "{target}"].map(str::to_owned));
+        if let Some(mutation) = mutation {
+            words.extend(["--mutant".to_owned(), mutation.name()]);
+        }
+        let options = host::run::Options {
+            words,
+            cwd: root.path().to_owned(),
+            only,
+            factor: self.factor,
+            root: root.path().to_owned(),
+            reproduce: String::new(),
+            reproduce_command: String::new(),
+        };
+        let results = host::run::run(&options, &Progress::hidden())?;
+        row(name, mutation.map(HostMutation::requirement), &results)
     }
 }
 
-/// One line for people.
+fn row(name: &str, target: Option<&'static str>, results: &[CheckResult]) -> Outcome<Row> {
+    if let Some(broken) = results.iter().find(|result| result.verdict == Verdict::SuiteError) {
+        return Err(Stop::Suite(format!("{name}: {}: {}", broken.check, broken.message)));
+    }
+    let dead = |result: &&CheckResult| matches!(result.verdict, Verdict::Fail | Verdict::Warn);
+    let dead: Vec<&CheckResult> = results.iter().filter(dead).collect();
+    Ok(Row {
+        name: name.to_owned(),
+        target,
+        killed_by: dead.iter().map(|result| result.requirement.clone()).collect(),
+        checks: dead.iter().map(|result| result.check.clone()).collect(),
+    })
+}
+
+/// One line for people: what it is, what it is made for, and all it died on.
 pub(crate) fn render(row: &Row) -> String {
-    let mark = if row.holds() { "ok  " } else { "LIVES" };
+    let mark = if row.holds() { "ok" } else { "LIVES" };
     let target = row.target.unwrap_or("(right)");
     let killed_by: Vec<&str> = row.killed_by.iter().map(String::as_str).collect();
-    format!("{mark:5} {:28} {target:14} {}", row.name, killed_by.join(" "))
+    format!("{mark:5} {:28} {target:14} {}", row.name, killed_by.join(" ")).trim_end().to_owned()
 }

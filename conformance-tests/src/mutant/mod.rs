@@ -7,7 +7,7 @@ mod emit;
 mod filter;
 pub(crate) mod matrix;
 mod server;
-mod store;
+pub(crate) mod store;
 mod transform;
 
 use std::io;

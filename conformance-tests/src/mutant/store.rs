@@ -19,7 +19,7 @@ static UNIQUE: AtomicU64 = AtomicU64::new(0);
 
 /// The store below one folder.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(crate) struct Store {
     folder: PathBuf,
     mutation: Option<Mutation>,
     environment: String,
@@ -27,7 +27,7 @@ pub(super) struct Store {
 
 /// Why an entry was not stored.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PutError {
+pub(crate) enum PutError {
     #[error("{0} contradicts its record; nothing was stored")]
     Contradiction(String),
     #[error("another process stores; try again later")]
@@ -38,14 +38,14 @@ pub(super) enum PutError {
 
 /// What is under a key.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(crate) enum Found {
     Entry(Value),
     Nothing,
     Damaged,
 }
 
 impl Store {
-    pub(super) fn new(folder: PathBuf, mutation: Option<Mutation>, environment: String) -> Self {
+    pub(crate) fn new(folder: PathBuf, mutation: Option<Mutation>, environment: String) -> Self {
         Self { folder, mutation, environment }
     }
 
@@ -79,7 +79,7 @@ impl Store {
     }
 
     /// Stores an entry and returns the records of the stored files.
-    pub(super) fn put(&self, request: &Value) -> Result<Vec<Value>, PutError> {
+    pub(crate) fn put(&self, request: &Value) -> Result<Vec<Value>, PutError> {
         let record_path = self.record_path(request);
         let lock = self.folder.join("lock");
         if self.is(Mutation::StaleLock) && File::create_new(&lock).is_err() {
@@ -255,7 +255,7 @@ impl Store {
     }
 
     /// Looks an entry up and verifies its files.
-    pub(super) fn get(&self, request: &Value) -> Found {
+    pub(crate) fn get(&self, request: &Value) -> Found {
         let path = self.record_path(request);
         let Ok(text) = fs::read(&path) else { return Found::Nothing };
         let Ok(record) = serde_json::from_slice::<Value>(&text) else { return Found::Damaged };
@@ -293,12 +293,12 @@ impl Store {
     }
 
     /// Whether there is a record for this request.
-    pub(super) fn has(&self, request: &Value) -> bool {
+    pub(crate) fn has(&self, request: &Value) -> bool {
         self.record_path(request).exists()
     }
 
     /// The folder itself.
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 }

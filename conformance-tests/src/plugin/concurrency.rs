@@ -100,8 +100,8 @@ fn many_sessions(bench: &mut Bench<'_>) -> Outcome {
 const TORN_BYTES: usize = 300_000;
 
 /// Entries under one key, each with its own content under the same names.
-fn rivals(bench: &mut Bench<'_>, count: usize) -> Outcome<Vec<Entry>> {
-    let (key, manifest) = bench.key("contested")?;
+fn rivals(bench: &mut Bench<'_>, label: &str, count: usize) -> Outcome<Vec<Entry>> {
+    let (key, manifest) = bench.key(label)?;
     let mut rivals = Vec::new();
     for index in 0..count {
         let mut pieces = Vec::new();
@@ -142,7 +142,7 @@ fn is_one_of(answer: &Value, entries: &[Entry]) -> Outcome {
 
 fn readers(bench: &mut Bench<'_>) -> Outcome {
     const WRITES: usize = 12;
-    let entries = rivals(bench, 3)?;
+    let entries = rivals(bench, "contested", 3)?;
     let mut first = bench.session()?;
     bench.store(&mut first, &entries[0])?;
     first.close()?;
@@ -179,8 +179,8 @@ fn readers(bench: &mut Bench<'_>) -> Outcome {
 
 fn writers(bench: &mut Bench<'_>) -> Outcome {
     const ROUNDS: usize = 4;
-    for _ in 0..ROUNDS {
-        let entries = rivals(bench, 4)?;
+    for round in 0..ROUNDS {
+        let entries = rivals(bench, &format!("contested {round}"), 4)?;
         let mut jobs = Vec::new();
         for entry in &entries {
             jobs.push((bench.session()?, bench.built(entry)?));

@@ -66,7 +66,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Counts the verdicts and decides.
+    /// A report with its counts.
     pub(crate) fn new(
         suite: &str,
         command: String,
@@ -74,27 +74,33 @@ impl Report {
         seed: u64,
         results: Vec<CheckResult>,
     ) -> Self {
-        let mut counts = BTreeMap::new();
-        for verdict in Verdict::ALL {
-            let count = results.iter().filter(|result| result.verdict == verdict).count();
-            counts.insert(verdict.name().to_owned(), count);
-        }
-        let bad = |result: &CheckResult| {
-            result.verdict == Verdict::SuiteError || result.verdict.counts_as_failure(profile)
-        };
-        Self {
+        let mut report = Self {
             report_version: REPORT_VERSION,
             suite: suite.to_owned(),
             suite_version: env!("CARGO_PKG_VERSION").to_owned(),
             command,
             profile,
             seed,
-            conformant: !results.iter().any(bad),
-            counts,
+            conformant: false,
+            counts: BTreeMap::new(),
             duration_ms: 0,
             performance: None,
             results,
+        };
+        report.count();
+        report
+    }
+
+    /// Counts the verdicts anew, after some were changed.
+    pub(crate) fn count(&mut self) {
+        for verdict in Verdict::ALL {
+            let count = self.results.iter().filter(|result| result.verdict == verdict).count();
+            self.counts.insert(verdict.name().to_owned(), count);
         }
+        let bad = |result: &CheckResult| {
+            result.verdict == Verdict::SuiteError || result.verdict.counts_as_failure(self.profile)
+        };
+        self.conformant = !self.results.iter().any(bad);
     }
 
     /// Writes `report.json`, `junit.xml` and `report.html` into `folder`.
