@@ -45,6 +45,9 @@ pub(super) enum Actor {
     Tool,
     /// A process that led to the compiler, and its other children.
     Launcher,
+    /// rustup's proxy: what it reads decides only which compiler runs, and that one's content
+    /// is in the key.
+    Proxy,
 }
 
 /// Tells actors apart.
@@ -84,7 +87,13 @@ impl<'a> Actors<'a> {
         let parent = |id: &ProcessId| self.observation.process(*id).parent;
         let mut lineage =
             std::iter::successors(parent(&process), parent).take(self.observation.processes.len());
-        if lineage.any(|id| id == self.compiler) { Actor::Tool } else { Actor::Launcher }
+        if lineage.any(|id| id == self.compiler) {
+            Actor::Tool
+        } else if file_name(&self.observation.process(process).executable) == "rustup" {
+            Actor::Proxy
+        } else {
+            Actor::Launcher
+        }
     }
 
     /// Whether an object loaded into the compiler is a macro, or something that one brought.

@@ -9,7 +9,8 @@
 //!   variables to the letter, since what it read may stand in its output;
 //! - a **tool** (a process that the compiler started: the C driver, the linker) counts in
 //!   full, the program itself and the libraries it loads included;
-//! - a **launcher** (a script named by `RUSTC`) counts with the files that it reads.
+//! - a **launcher** (a script named by `RUSTC`) counts with the files that it reads, but for
+//!   a log that it writes.
 //!
 //! What cannot be described refuses the unit, by name. Nothing is guessed.
 //!
@@ -151,7 +152,7 @@ impl<'a> Analysis<'a> {
         for event in &self.observation.events {
             let makes =
                 matches!(event.op, Op::Write | Op::Place) && event.outcome == Outcome::Found;
-            if !makes || self.actors.of(event) == Actor::Launcher {
+            if !makes || matches!(self.actors.of(event), Actor::Launcher | Actor::Proxy) {
                 continue;
             }
             let path = event.path();
@@ -178,6 +179,9 @@ impl<'a> Analysis<'a> {
             let actor = self.actors.of_process(ProcessId::from_index(index));
             let program = &process.executable;
             let name = file_name(program);
+            if actor == Actor::Proxy {
+                continue;
+            }
             for module in &process.modules {
                 let object = self.observation.module(*module);
                 let is_own = is_recorder(object) || !object.is_absolute();
@@ -213,6 +217,9 @@ impl<'a> Analysis<'a> {
 
     fn input(&self, event: &Event, seen: &mut Seen) -> Result<(), Refusal> {
         let actor = self.actors.of(event);
+        if actor == Actor::Proxy {
+            return Ok(());
+        }
         match event.op {
             Op::Getenv => self.variable(actor, event, seen),
             Op::Getcwd => {
@@ -235,7 +242,7 @@ impl<'a> Analysis<'a> {
         };
         let (ignored, item): (_, fn(String) -> Item) = match actor {
             Actor::Compiler => (COMPILER_SWITCHES, Item::Variable),
-            Actor::Tool | Actor::Launcher => (TOOL_SWITCHES, Item::Variable),
+            Actor::Tool | Actor::Launcher | Actor::Proxy => (TOOL_SWITCHES, Item::Variable),
             Actor::Macro => (MACRO_SWITCHES, Item::LiteralVariable),
         };
         if ignored.contains(&name) || name.starts_with("BUILDHOOK_") {
@@ -294,7 +301,8 @@ impl<'a> Analysis<'a> {
             // An output of an earlier build, about to be replaced.
             return Ok(());
         }
-        if self.is_uninteresting(path) {
+        let own_log = actor == Actor::Launcher && self.observation.is_made(path);
+        if own_log || self.is_uninteresting(path) {
             return Ok(());
         }
         if actor == Actor::Compiler && self.crate_folders.iter().any(|f| token.starts_with(f)) {
@@ -325,7 +333,8 @@ impl<'a> Analysis<'a> {
     fn start(&self, event: &Event, seen: &mut Seen) {
         let Some(word) = event.subject.to_str() else { return };
         let starts = matches!(event.op, Op::Spawn | Op::Exec) && !word.contains('/');
-        if starts && self.actors.of_process(event.process) != Actor::Launcher {
+        let actor = self.actors.of_process(event.process);
+        if starts && !matches!(actor, Actor::Launcher | Actor::Proxy) {
             seen.add(Item::Program(word.to_owned()), &self.actors.name(Actor::Tool, event));
         }
     }
