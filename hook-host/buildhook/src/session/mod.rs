@@ -13,11 +13,9 @@
 //! | that process has become another program | `cargo run` becomes the program that it built |
 //! | nobody has asked for [`server::IDLE_LIMIT`] | a shell that calls the wrapper lives for ever |
 //!
-//! - [`wire`]: what wrapper and session say to each other;
-//! - [`client`]: finding or starting the session;
-//! - [`server`]: answering;
-//! - [`owner`]: watching the build's process;
-//! - [`build`]: the front end and the hook, made of the configuration.
+//! [`wire`] is what wrapper and session say to each other, [`client`] finds or starts the
+//! session, [`server`] answers, [`owner`] watches the build's process, and [`build`] makes the
+//! front end and the hook of the configuration.
 
 #[cfg(unix)]
 mod build;
