@@ -142,16 +142,20 @@ fn what_is_wrong_with_a_child_is_told_by_the_whole_stack() {
     let setup = Setup::new();
     let shell = |script: &str| ["sh", "-c", script].map(OsString::from).to_vec();
     let cases = [
-        (vec![OsString::from("buildhook-no-such")], "buildhook-no-such"),
-        (shell("exit 3"), "exited without a hello"),
-        (shell(r#"echo '{"v":[9],"plugin":{"name":"c","version":"1"},"hooks":[]}'"#), "[9]"),
-        (vec![setup.local_dir()[0].clone(), "--dri".into()], "--dir"),
+        (vec![OsString::from("buildhook-no-such")], "child", "buildhook-no-such"),
+        (shell("exit 3"), "child", "exited without a hello"),
+        (
+            shell(r#"echo '{"v":[9],"plugin":{"name":"c","version":"1"},"hooks":[]}'"#),
+            "child",
+            "[9]",
+        ),
+        (vec![setup.local_dir()[0].clone(), "--dri".into()], "config", "--dir"),
     ];
-    for (child, expected) in cases {
+    for (child, kind, expected) in cases {
         let command = [0, 1].iter().fold(child, |next, n| pass_through(&setup, *n, next));
         let stack = session(&command);
         let error = stack.hello()["error"].clone();
-        assert_eq!(error["kind"], "child");
+        assert_eq!(error["kind"], kind);
         assert!(error["message"].as_str().unwrap().contains(expected), "{error}");
         assert_eq!(stack.close().0.code(), Some(2));
     }

@@ -15,7 +15,8 @@
 //! write = true
 //! back-fill = false
 //! background = true     # optional: written after the build has gone on
-//! timeout-ms = 1000     # optional: how long one answer is waited for
+//! timeout-ms = 1000     # optional: how long one answer is waited for; when it is
+//!                       # written, longer by what 10 MB/s and a file in 1 ms take
 //! ```
 //!
 //! The first tier that has an entry whole answers; earlier ones with `back-fill` are given it

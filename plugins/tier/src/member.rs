@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use buildhook_sdk::filter::{Depth, Next};
-use buildhook_sdk::protocol::{Answer, Hook, Message};
+use buildhook_sdk::protocol::{Answer, FileRecord, Hook, Message};
 use buildhook_sdk::{Deadline, StartError};
 
 use crate::config::Tier;
@@ -16,6 +16,10 @@ use crate::config::Tier;
 const FAULTS_UNTIL_OFF: u32 = 3;
 /// How long a tier may take to start. All start at once, so this is what the slowest costs.
 const START_LIMIT: Duration = Duration::from_secs(2);
+
+/// A tier that takes less than this (10 MB/s), and less than a file in a millisecond, is too
+/// slow to be waited for.
+const SLOWEST_BYTES_PER_MS: u64 = 10_000;
 
 pub(crate) struct Member {
     pub(crate) tier: Tier,
@@ -75,8 +79,24 @@ impl Member {
     /// Asks, within the tier's own time limit and `deadline`. An error, be it an answer or
     /// the lack of one, counts against the tier.
     pub(crate) fn ask(&self, message: Message, deadline: Deadline) -> Result<Message, String> {
-        let own = Deadline::within(Duration::from_millis(self.tier.timeout_ms));
-        self.exchange(message, deadline.min(own))
+        self.exchange(message, deadline.min(Deadline::within(self.limit())))
+    }
+
+    /// Gives the tier `files`, which may take longer the more they are.
+    pub(crate) fn give(
+        &self,
+        message: Message,
+        files: &[FileRecord],
+        deadline: Deadline,
+    ) -> Result<Message, String> {
+        let bytes = files.iter().map(|file| file.size).fold(0, u64::saturating_add);
+        let more_ms = (files.len() as u64).saturating_add(bytes / SLOWEST_BYTES_PER_MS);
+        let limit = self.limit().saturating_add(Duration::from_millis(more_ms));
+        self.exchange(message, deadline.min(Deadline::within(limit)))
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_millis(self.tier.timeout_ms)
     }
 
     /// [`ask`](Self::ask) without the tier's own limit, for what nobody waits for.

@@ -79,7 +79,7 @@ impl Tiers {
 
     /// Writes to the tiers that the build waits for; returns the first good answer, or why
     /// there is none.
-    fn write_now(&self, call: &Call) -> Result<Message, Vec<String>> {
+    fn write_now(&self, call: &Call, built: &Built) -> Result<Message, Vec<String>> {
         let writers = self.tiers.iter().filter(|(member, _)| member.tier.write).count();
         let (mut first, mut whys) = (None, Vec::new());
         for (index, (member, _)) in self.tiers.iter().enumerate() {
@@ -94,7 +94,7 @@ impl Tiers {
             let outcome = scratch_for(call, index)
                 .and_then(|scratch| {
                     request.members_mut().insert("scratch".to_owned(), scratch.into());
-                    member.ask(request, call.deadline.sooner())
+                    member.give(request, &built.files, call.deadline.sooner())
                 })
                 .and_then(|answer| match answer.parse() {
                     Ok(Answer::Done { stored: Stored::No, reason, .. }) => {
@@ -191,7 +191,7 @@ impl Plugin for Tiers {
         // Copies first: a tier may take `owned` files away.
         let owned = built.files.iter().any(|file| file.lease == Lease::Owned);
         let before = owned && self.write_later(call, &built.files);
-        let now = self.write_now(call);
+        let now = self.write_now(call, built);
         let relocated = now.as_ref().ok().and_then(|answer| relocated(answer, &built.files));
         let later = before
             || (!owned && self.write_later(call, relocated.as_deref().unwrap_or(&built.files)));

@@ -7,7 +7,7 @@ use std::process::Child;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use buildhook_protocol::{FEATURE_MANIFEST, FrameError, Hello, Hook, Message, VERSION};
+use buildhook_protocol::{ErrorKind, FEATURE_MANIFEST, FrameError, Hello, Hook, Message, VERSION};
 
 use super::lines::{Lines, Received, Sink};
 use super::session::{ChildError, Session};
@@ -32,7 +32,8 @@ impl Next {
     ///
     /// # Errors
     /// [`StartError::Child`]: it cannot be started, says nothing, speaks another version, or
-    /// says itself that it cannot work. [`StartError::Config`]: `command` is empty.
+    /// says itself that it cannot work. [`StartError::Config`]: `command` is empty, or the
+    /// child says that its configuration is wrong.
     pub fn start(command: &[OsString], depth: Depth) -> Result<Self, StartError> {
         Self::start_within(command, depth, HELLO_LIMIT)
     }
@@ -53,7 +54,8 @@ impl Next {
         };
         let mut lines = Lines::new(OwnedFd::from(stdout).into());
         let started = greet(&mut lines, limit).and_then(|hello| {
-            let sink = Sink::new(OwnedFd::from(stdin).into()).map_err(|error| error.to_string())?;
+            let sink = Sink::new(OwnedFd::from(stdin).into())
+                .map_err(|error| format!("cannot be written to: {error}"))?;
             Ok((hello, sink))
         });
         match started {
@@ -62,10 +64,15 @@ impl Next {
                 hello,
                 child: Mutex::new(Some(child)),
             }),
-            Err(why) => {
+            Err(refusal) => {
                 // Its standard input is closed by now.
                 process::reap(&mut child, Duration::ZERO);
-                Err(StartError::Child(format!("the next plugin `{program}` {why}")))
+                let told = format!("the next plugin `{program}` {}", refusal.why);
+                Err(if refusal.is_config {
+                    StartError::Config(told)
+                } else {
+                    StartError::Child(told)
+                })
             }
         }
     }
@@ -166,25 +173,43 @@ pub fn folder_for_next(call: &Call) -> std::io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// The child's hello, or what is wrong with it, as the rest of a sentence.
-fn greet(lines: &mut Lines, limit: Duration) -> Result<Hello, String> {
+/// Why there is no session with a child.
+struct Refusal {
+    /// The rest of a sentence that begins with its name.
+    why: String,
+    /// It was told wrongly what to do; otherwise it is no good itself.
+    is_config: bool,
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self { why, is_config: false }
+    }
+}
+
+fn greet(lines: &mut Lines, limit: Duration) -> Result<Hello, Refusal> {
     let message = match lines.next(limit) {
         Ok(Received::Message(message)) => message,
-        Ok(Received::End) => return Err("exited without a hello".to_owned()),
+        Ok(Received::End) => return Err("exited without a hello".to_owned().into()),
         Ok(Received::TimedOut) => {
-            return Err(format!("said nothing for {} ms", limit.as_millis()));
+            return Err(format!("said nothing for {} ms", limit.as_millis()).into());
         }
-        Err(error @ FrameError::Io(_)) => return Err(format!("cannot be read: {error}")),
-        Err(error) => return Err(format!("does not speak the buildhook protocol: {error}")),
+        Err(error @ FrameError::Io(_)) => return Err(format!("cannot be read: {error}").into()),
+        Err(error) => {
+            return Err(format!("does not speak the buildhook protocol: {error}").into());
+        }
     };
     let hello: Hello =
         message.parse().map_err(|error| format!("sent a hello that is none: {error}"))?;
-    if !hello.v.is_empty() && !hello.v.contains(&VERSION) {
-        return Err(format!("speaks the protocol versions {:?}, not {VERSION}", hello.v));
+    if !hello.v.contains(&VERSION) {
+        let spoken = &hello.v;
+        return Err(format!("speaks the protocol versions {spoken:?}, not {VERSION}").into());
     }
-    hello.check().map_err(|rule| format!("sent a hello that is none: {rule}"))?;
     match hello.error {
-        Some(error) => Err(format!("cannot work: {}", error.message)),
+        Some(error) => Err(Refusal {
+            why: format!("cannot work: {}", error.message),
+            is_config: error.kind == ErrorKind::Config,
+        }),
         None => Ok(hello),
     }
 }
