@@ -113,16 +113,24 @@ impl Roots {
         })
     }
 
-    /// The token of the root that `text` mentions, if any.
+    /// The tokens of all roots that `text` mentions.
     #[must_use]
     pub fn mentioned_in(&self, text: &[u8]) -> Vec<&'static str> {
+        let mentions =
+            |path: &Path| memchr::memmem::find(text, path.as_os_str().as_encoded_bytes()).is_some();
         let mut tokens = Vec::new();
-        for root in &self.0 {
-            let found = root.spellings().any(|path| {
-                memchr::memmem::find(text, path.as_os_str().as_encoded_bytes()).is_some()
-            });
-            if found && !tokens.contains(&root.token) {
-                tokens.push(root.token);
+        let mut missing: Vec<&Path> = Vec::new();
+        // From short to long: what does not mention a folder mentions none in it.
+        for root in self.0.iter().rev() {
+            for path in root.spellings() {
+                if missing.iter().any(|folder| path.starts_with(folder)) {
+                    continue;
+                }
+                if !mentions(path) {
+                    missing.push(path);
+                } else if !tokens.contains(&root.token) {
+                    tokens.push(root.token);
+                }
             }
         }
         tokens
@@ -312,7 +320,7 @@ mod tests {
              --> /.buildhook/target/x (/.buildhook/workspace)"
         );
         assert_eq!(roots.resolve_text(&tokens, str::to_owned), text);
-        assert_eq!(roots.mentioned_in(b"x/ws/target/y"), [TARGET, WORKSPACE]);
+        assert_eq!(roots.mentioned_in(b"x/ws/target/y"), [WORKSPACE, TARGET]);
     }
 
     #[test]
