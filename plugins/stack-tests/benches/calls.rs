@@ -2,8 +2,9 @@
 //! alone, below each filter, and below five of them.
 //!
 //! `cargo bench -p buildhook-stack-tests` prints medians and best times in microseconds, and
-//! what each stack adds to local-dir alone; the best are what a busy machine leaves to read. Stacks take turns, so that what else the machine does falls on
-//! all of them. The entry has three files of together 300 kB, as a small library has.
+//! what each stack adds to local-dir alone; the best are what a busy machine leaves to read.
+//! Stacks take turns, so that what else the machine does falls on all of them. The entry has
+//! three files of together 300 kB, as a small library has.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write as _};
