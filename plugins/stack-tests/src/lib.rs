@@ -19,7 +19,16 @@ use serde_json::Value;
 /// It cannot be built.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    built(name, None)
+    built(&format!("buildhook-{name}"), None)
+}
+
+/// The executable `buildhook`, which calls plugins in real builds.
+///
+/// # Panics
+/// It cannot be built.
+#[must_use]
+pub fn host() -> PathBuf {
+    built("buildhook", None)
 }
 
 /// The example `example` of the package `buildhook-<name>`.
@@ -28,27 +37,26 @@ pub fn program(name: &str) -> PathBuf {
 /// It cannot be built.
 #[must_use]
 pub fn example(name: &str, example: &str) -> PathBuf {
-    built(name, Some(example))
+    built(&format!("buildhook-{name}"), Some(example))
 }
 
-fn built(name: &str, example: Option<&str>) -> PathBuf {
+fn built(package: &str, example: Option<&str>) -> PathBuf {
     /// By package and example.
     type Built = HashMap<(String, Option<String>), PathBuf>;
     static BUILT: LazyLock<Mutex<Built>> = LazyLock::new(Mutex::default);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = (name.to_owned(), example.map(str::to_owned));
-    built.entry(key).or_insert_with(|| build(name, example)).clone()
+    let key = (package.to_owned(), example.map(str::to_owned));
+    built.entry(key).or_insert_with(|| build(package, example)).clone()
 }
 
-fn build(name: &str, example: Option<&str>) -> PathBuf {
+fn build(package: &str, example: Option<&str>) -> PathBuf {
     // target/<profile>/deps/<this test>
     let test = std::env::current_exe().expect("a test knows itself");
     let profile = test.parent().and_then(Path::parent).expect("deps lies in the profile's folder");
     let target = profile.parent().expect("the profile's folder lies in target");
-    let package = format!("buildhook-{name}");
     let mut command = Command::new(env!("CARGO"));
     command
-        .args(["build", "--quiet", "--message-format=json", "--package", &package])
+        .args(["build", "--quiet", "--message-format=json", "--package", package])
         .arg("--target-dir")
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -74,7 +82,7 @@ fn build(name: &str, example: Option<&str>) -> PathBuf {
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .find(|path| path.file_stem().is_some_and(|stem| stem == example.unwrap_or(&package)))
+        .find(|path| path.file_stem().is_some_and(|stem| stem == example.unwrap_or(package)))
         .unwrap_or_else(|| panic!("{package} has no executable of that name"))
 }
 
