@@ -423,4 +423,15 @@ mod tests {
         assert_eq!(c.refusal.map(|r| r.0), Some("unknown-flag"));
         assert!(matches!(parse(&words("rustc @gone"), read), Parsed::Untouched(_)));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn parsing_is_total(
+            extra in proptest::collection::vec("(-[A-Za-z]|--[a-z-]{1,12})?[=:]?[ -~é]{0,8}", 0..8)
+        ) {
+            let mut call = words(BASE);
+            call.extend(extra);
+            let _ = parse(&call, |_| Some("-C\n@x".to_owned()));
+        }
+    }
 }

@@ -27,6 +27,10 @@ pub const MAX_SETS: usize = 8;
 /// Longest record in bytes.
 pub const MAX_RECORD_BYTES: u64 = 8 * 1024 * 1024;
 
+/// Longest file that is read for its digest. A record from outside may name anything, such as
+/// `/proc/kcore`, which claims 128 TiB.
+const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+
 /// One thing that was read. Paths have tokens for folders.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -177,7 +181,9 @@ impl Place<'_> {
     fn path(&self, path: &Path) -> io::Result<Value> {
         match fs_err::metadata(path) {
             Ok(metadata) if metadata.is_dir() => Ok(Value::Folder),
-            Ok(metadata) if metadata.is_file() => Ok(Value::Digest(self.digests.digest(path)?.0)),
+            Ok(metadata) if metadata.is_file() && metadata.len() <= MAX_FILE_BYTES => {
+                Ok(Value::Digest(self.digests.digest(path)?.0))
+            }
             Ok(_) => Err(io::ErrorKind::InvalidInput.into()),
             Err(error) if is_absence(&error) => Ok(Value::Absent),
             Err(error) => Err(error),
@@ -212,4 +218,68 @@ fn listing(folder: &Path) -> io::Result<Value> {
 
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(names: &[&str]) -> InputSet {
+        names.iter().map(|name| Item::Path(PathBuf::from(name))).collect()
+    }
+
+    #[test]
+    fn a_record_keeps_the_latest_sets_each_once() {
+        let mut record = InputRecord::default();
+        for n in 0..MAX_SETS + 3 {
+            record.add(set(&[&format!("/{n}")]));
+        }
+        record.add(set(&["/5"]));
+        assert_eq!(record.sets.len(), MAX_SETS);
+        assert_eq!(record.sets[0], set(&["/5"]));
+        assert_eq!(record.sets[1], set(&["/10"]));
+        assert_eq!(InputRecord::parse(&record.to_bytes()), Some(record));
+    }
+
+    #[test]
+    fn records_from_outside_are_bounded_and_strict() {
+        let many = InputRecord { sets: vec![set(&["/a"]); MAX_SETS + 1] };
+        assert_eq!(InputRecord::parse(&many.to_bytes()), None);
+        for text in ["", "[]", "{\"sets\":[[{\"spell\":\"/a\"}]]}", "{\"sets\":[],\"more\":1}"] {
+            assert_eq!(InputRecord::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn values_follow_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs_err::write(at("file"), "content").unwrap();
+        let roots =
+            Roots::new(folder.path(), Path::new("/c"), &at("target/debug/deps"), Path::new("/s"));
+        let env: Environment =
+            [("AT".into(), folder.path().join("x").into_os_string())].into_iter().collect();
+        let digests = DigestCache::new();
+        let place = Place { roots: &roots, env: &env, cwd: folder.path(), digests: &digests };
+        let token = |name: &str| Path::new(crate::roots::WORKSPACE).join(name);
+        let value =
+            |item: Item| place.evaluate(&InputSet::from([item])).map(|mut v| v.remove(0).value);
+        let digest = |text: &str| Some(Value::Digest(Digest::of(text.as_bytes())));
+
+        assert_eq!(value(Item::Path(token("file"))), digest("content"));
+        assert_eq!(value(Item::Path(token("none"))), Some(Value::Absent));
+        assert_eq!(value(Item::Path(token("file/below"))), Some(Value::Absent));
+        assert_eq!(value(Item::Path("/".into())), Some(Value::Folder));
+        assert_eq!(value(Item::Path("/dev/null".into())), None);
+        assert_eq!(value(Item::Path("/.buildhook/nowhere/x".into())), None);
+        assert_eq!(value(Item::Listing(token(""))), digest("file\n"));
+        assert_eq!(value(Item::Variable("AT".to_owned())), digest("/.buildhook/workspace/x"));
+        let literal = folder.path().join("x");
+        assert_eq!(
+            value(Item::LiteralVariable("AT".to_owned())),
+            digest(literal.to_str().unwrap())
+        );
+        assert_eq!(value(Item::Variable("NONE".to_owned())), Some(Value::Absent));
+        assert_eq!(value(Item::Program("none".to_owned())), Some(Value::Absent));
+    }
 }

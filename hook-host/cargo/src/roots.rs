@@ -336,4 +336,18 @@ mod tests {
             ]
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn text_comes_back(text in "(/ws|/ws/target|/c|/é|[a-z. /-]){0,12}") {
+            let roots = roots();
+            let back = roots.resolve_text(&roots.tokenise_text(&text), str::to_owned);
+            proptest::prop_assert_eq!(back, text);
+        }
+
+        #[test]
+        fn any_text_is_read(text: String) {
+            let _ = roots().tokenise_text(&text);
+        }
+    }
 }
