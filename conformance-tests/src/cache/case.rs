@@ -169,9 +169,9 @@ pub enum When {
 /// Harm done to everything below the cache folder and the home folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// Invert one byte in the middle of each file.
+    /// Invert bytes all over each file of some size.
     Flip,
-    /// Cut each file in half.
+    /// Cut each file of some size in half.
     Truncate,
     /// Make each file empty.
     Blank,

@@ -8,6 +8,13 @@ use std::path::{Component, Path, PathBuf};
 use super::case::{Damage, Step};
 use super::sandbox::Sandbox;
 
+/// Files of this size are taken for what is cached. A smaller one may be an
+/// index, and harm done to that would hide what is done to the rest.
+const CONTENT_BYTES_MIN: usize = 2048;
+
+/// One byte of so many is inverted: enough that no program would still work.
+const FLIP_BYTES: usize = 256;
+
 /// Reports list this many files of a tree.
 const TREE_LIMIT: usize = 400;
 
@@ -111,10 +118,14 @@ pub(super) fn damage(root: &Path, damage: Damage) -> io::Result<()> {
     files.sort();
     for (i, path) in files.iter().enumerate() {
         let mut bytes = fs::read(path)?;
+        let whole = matches!(damage, Damage::Blank | Damage::Thin);
+        if !whole && bytes.len() < CONTENT_BYTES_MIN {
+            continue;
+        }
         let middle = bytes.len() / 2;
         match damage {
             Damage::Flip => {
-                if let Some(byte) = bytes.get_mut(middle) {
+                for byte in bytes.iter_mut().skip(FLIP_BYTES / 2).step_by(FLIP_BYTES) {
                     *byte ^= 0xff;
                 }
             }

@@ -28,6 +28,7 @@ const MUTANTS: &[Mutant] = mutants! {
         "macro-helper-reads-file" "macro-in-program" "macro-file-goes-back"
         "registry-macro-reads-user";
     "garbles":
+        "other-target-stays-fresh" "touched-sources" "two-different-at-once"
         "build-then-check" "coverage-of-library" "dylib-outputs" "future-sources"
         "incremental-switched-off" "incremental-twin" "jobs" "killed-half-written"
         "killed-while-compiling" "macro-unrelated-file" "make-jobserver" "moved"
@@ -40,9 +41,8 @@ const MUTANTS: &[Mutant] = mutants! {
     "macro-relative-files": "macro-reads-relative";
     "workspace-files": "macro-reads-workspace-file";
     "outside-files": "macro-reads-outside" "source-module-by-path";
-    "sources":
-        "source-edit" "source-line-numbers" "build-script-itself" "extern-body-edited"
-        "two-different-at-once" "incremental-edits" "edits-in-a-row" "cached-and-plain-mixed"
+    "sources": "warning-names-path"
+        "source-edit" "source-line-numbers" "build-script-itself" "extern-body-edited" "incremental-edits" "edits-in-a-row" "cached-and-plain-mixed"
         "outputs-writable" "incremental-check" "incremental-switched-on";
     "modules": "source-module" "source-module-appears" "source-include";
     "included-files":
@@ -68,14 +68,14 @@ const MUTANTS: &[Mutant] = mutants! {
     "compiler": "compiler-replaced";
     "sysroot":
         "sysroot-replaced" "sysroot-elsewhere" "sysroot-by-flag" "standard-sources-appear";
-    "probes": "probe-from-stdin";
+    "stdin": "probe-from-stdin";
     "variables":
         "macro-reads-variable" "macro-reads-unset-variable" "macro-takes-environment" "env"
         "option-env-appears" "option-env-goes" "option-env-empty" "build-script-env";
     "package-variables": "macro-reads-package-variable" "env-of-package";
     "bootstrap": "rustc-bootstrap" "rustc-bootstrap-other-crate";
     "unstable-flags": "unstable-flag" "unknown-flag";
-    "cfg": "features" "build-script-cfg" "rustflags-cfg" "wrapper-below-appears";
+    "cfg": "features" "build-script-cfg" "rustflags-cfg";
     "codegen-flags":
         "rustflags-target-feature" "target-cpu" "opt-level" "debuginfo" "coverage" "lto"
         "profile-debug-assertions" "profile-overflow-checks" "profile-panic" "profile-strip"
@@ -84,13 +84,13 @@ const MUTANTS: &[Mutant] = mutants! {
     "tests": "test-after-build" "check-build-mixed";
     "edition": "edition";
     "lints": "lint-level-flag" "lint-level-deny" "lint-table" "check-cfg" "cap-lints";
-    "diagnostic-form": "diagnostic-format" "diagnostic-colour" "diagnostic-width";
+    "diagnostic-form": "diagnostic-format" "diagnostic-width";
     "remap": "remap-by-user";
     "clippy-files":
         "clippy-toml-appears" "clippy-toml-edited" "clippy-toml-of-workspace"
         "clippy-toml-hidden";
     "clippy-arguments": "clippy-arguments" "clippy-configuration-folder";
-    "clippy-driver": "clippy-after-check";
+    "clippy-driver": "wrapper-below-appears" "clippy-after-check";
     "file-names": "file-name" "module-file-name";
     "extern-names": "externs-swapped" "extern-renamed";
     "extern-content": "macro-itself" "extern-edited" "dependency-elsewhere";
@@ -99,10 +99,9 @@ const MUTANTS: &[Mutant] = mutants! {
         "moved-manifest-dir-hash" "moved-compared-path" "moved-macro-path"
         "moved-macro-current-dir" "moved-absolute-file" "moved-caller-location"
         "moved-out-dir" "moved-generated-path" "moved-generated-file-macro"
-        "moved-test-program" "moved-debug-information" "through-link" "registry-other-home"
-        "warning-names-path";
+        "moved-test-program" "moved-debug-information" "through-link" "registry-other-home";
     "links": "macro-follows-link" "source-include-through-link";
-    "silent": "warning-replayed";
+    "silent": "diagnostic-colour" "warning-replayed";
     "noisy": "quiet" "error-repeated";
     "stores-messages": "transient-message" "compiler-log";
     "stores-failures": "transient-failure" "compiler-crashed";
@@ -112,15 +111,15 @@ const MUTANTS: &[Mutant] = mutants! {
     "loses-empty": "check-all-targets";
     "loses-mode": "test-programs-executable" "build-script-executable";
     "hard-links":
-        "outputs-changed-in-place" "outputs-stripped-in-place" "other-checkout-stays-fresh"
-        "other-target-stays-fresh";
+        "outputs-changed-in-place" "outputs-stripped-in-place";
+    "shared-links": "other-checkout-stays-fresh";
     "old-times":
-        "fresh-after-edit-and-back" "fresh-after-check" "clean-one-package" "touched-sources";
-    "trusts-store": "store-flipped" "store-truncated" "store-blanked";
+        "fresh-after-edit-and-back" "fresh-after-check" "clean-one-package";
+    "trusts-store": "store-flipped" "store-truncated";
     "trusts-times": "edit-keeps-time-and-size";
     "trusts-sizes": "edit-by-rename";
     "trusts-inputs": "edit-before-compiler-reads" "edit-and-back-during-compilation";
     "keys-late": "edit-after-compiler-read";
-    "fails": "store-unusable" "store-full" "store-thinned";
+    "fails": "store-blanked" "store-unusable" "store-full" "store-thinned";
     "locks": "two-checkouts-at-once" "two-checkouts-at-once-warm";
 };

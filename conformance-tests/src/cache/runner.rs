@@ -40,6 +40,8 @@ pub(super) struct Runner<'a> {
     last: Option<(Observed, Units)>,
     /// What cargo said on stderr in it.
     last_stderr: String,
+    /// Whether the change of a [`Script::Change`] has been made.
+    changed: bool,
     /// Whether the control build found the subject in the cache.
     control_hit: Option<bool>,
     /// Units that a further build wanted to build again.
@@ -83,6 +85,7 @@ pub(super) fn tell(case: &Case, options: &Options, sandbox: &Sandbox) -> Story {
         first: None,
         last: None,
         last_stderr: String::new(),
+        changed: false,
         control_hit: None,
         dirty: BTreeSet::new(),
         commands_run: 0,
@@ -111,6 +114,7 @@ impl Runner<'_> {
                 self.first = self.last.as_ref().map(|(observed, _)| observed.clone());
                 self.step(&Step::Twin)?;
                 steps.iter().try_for_each(|step| self.step(step))?;
+                self.changed = true;
                 self.step(&Step::Empty)?;
                 self.step(&Step::Build)?;
                 self.note_reuse();
@@ -216,7 +220,7 @@ impl Runner<'_> {
         self.build()?;
         if let (Some((before, _)), Some((now, units))) = (before, &self.last) {
             self.control_hit = Some(!units.compiled.contains(self.case.subject));
-            if let Some(difference) = now.difference(&before) {
+            if let Some(difference) = self.difference(now, &before) {
                 let message = format!("a second build with nothing changed: {difference}");
                 self.find(Verdict::WrongHit, message);
             }
@@ -290,10 +294,8 @@ impl Runner<'_> {
         if let Ok(real) = &real {
             fs::rename(&aside, real)?;
         }
-        if matches!(self.case.script, Script::Change(_))
-            && self.case.effect == Effect::Changes
-            && self.first.as_ref() == Some(&expected)
-        {
+        let must_differ = self.changed && self.case.effect == Effect::Changes;
+        if must_differ && self.first.as_ref() == Some(&expected) {
             return Err(Stop::Suite("the change has no effect here".to_owned()));
         }
         self.compare(&expected)
@@ -303,7 +305,7 @@ impl Runner<'_> {
         let Some((observed, units)) = &self.last else {
             return Ok(());
         };
-        let Some(difference) = observed.difference(expected) else {
+        let Some(difference) = self.difference(observed, expected) else {
             return Ok(());
         };
         if expected.success && !observed.success {
@@ -327,23 +329,35 @@ impl Runner<'_> {
         let mut look = self.case.look;
         // A command in place of cargo may well sum up what it did.
         look.stderr &= self.options.build_command.is_none();
-        let observed = cargo::observe(self.sandbox, &look, &place, output, units)?;
-        Ok(observed.map(&|text| self.normal(text)))
+        Ok(cargo::observe(self.sandbox, &look, &place, output, units)?)
     }
 
-    /// Translates the tokens of a documented path remapping back.
+    /// A text with every root that the cache says it renames under its new name.
     fn normal(&self, text: &str) -> String {
-        let mut text = text.to_owned();
+        let at = |name: &str| self.sandbox.root.join(name);
+        let sources = "lib/rustlib/src/rust";
+        let mut names: Vec<(PathBuf, &str)> = Vec::new();
         for (token, root) in &self.options.remaps {
-            let path = match root {
-                Root::Workspace => self.folder.clone(),
-                Root::Target => self.target(),
-                Root::CargoHome => self.sandbox.root.join("cargo-home"),
-                Root::Sysroot => self.sandbox.toolchain.sysroot.clone(),
+            let paths = match root {
+                // A package outside the workspace is compiled in its own folder.
+                Root::Workspace => vec![self.folder.clone(), edit::join(&self.folder, "../far")],
+                Root::Target => vec![self.target()],
+                Root::CargoHome => vec![at("cargo-home"), at("other-home")],
+                Root::Sources => vec![at("sysroot").join(sources)],
             };
-            text = text.replace(token, &path.to_string_lossy());
+            names.extend(paths.into_iter().map(|path| (path, token.as_str())));
         }
-        text
+        // A folder inside another one goes by its own name.
+        names.sort_by_key(|(path, _)| std::cmp::Reverse(path.as_os_str().len()));
+        names.iter().fold(text.to_owned(), |text, (path, token)| {
+            text.replace(&*path.to_string_lossy(), token)
+        })
+    }
+
+    /// What differs first between two builds, paths renamed.
+    fn difference(&self, observed: &Observed, expected: &Observed) -> Option<String> {
+        let normal = |build: &Observed| build.clone().map(&|text| self.normal(text));
+        normal(observed).difference(&normal(expected))
     }
 
     fn target(&self) -> PathBuf {

@@ -63,10 +63,10 @@ const NONE: Fault = Fault { name: "", files: &[], variables: &[], flags: &[], be
 
 /// Names that Cargo derives from everything; a cache that left out anything
 /// else would not notice.
-const DERIVED: &[&str] = &["-Cmetadata=", "-Cextra-filename=", "--out-dir="];
+const DERIVED: &[&str] = &["-Cmetadata=", "-Cextra-filename=", "--out-dir=", "-Ldependency="];
 
 macro_rules! flags {
-    ($($flag:literal),*) => { &[$($flag,)* "-Cmetadata=", "-Cextra-filename=", "--out-dir="] };
+    ($($flag:literal),*) => { &[$($flag,)* "-Cmetadata=", "-Cextra-filename=", "--out-dir=", "-Ldependency="] };
 }
 
 const fn behaves(name: &'static str, behaviours: &'static [Behaviour]) -> Fault {
@@ -99,8 +99,7 @@ const FAULTS: &[Fault] = &[
     ignores_files("compiler", &["toolchain/"]),
     ignores_files("sysroot", &["/sysroot", "toolchain/"]),
     ignores_files("clippy-files", &["clippy.toml"]),
-    ignores_files("probes", &["probe.rs"]),
-    Fault { name: "variables", variables: &["ZOO_"], ..NONE },
+    Fault { name: "variables", variables: &["ZOO_"], files: &["input.txt"], ..NONE },
     Fault {
         name: "package-variables",
         variables: &["CARGO_PKG_"],
@@ -130,7 +129,7 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "codegen-flags",
-        variables: &["RUSTFLAGS=", "CARGO_PROFILE"],
+        variables: &["RUSTFLAGS=", "CARGO_PROFILE", "LD_LIBRARY_PATH="],
         files: &[".toml"],
         flags: flags!["-C"],
         ..NONE
@@ -198,8 +197,15 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "place",
         flags: DERIVED,
-        variables: &["CARGO_HOME=", "PWD=", "CARGO_MANIFEST", "OUT_DIR="],
-        behaviours: &[IgnoresPlace],
+        files: &["text.txt", "generated.rs"],
+        variables: &["CARGO_HOME=", "CARGO_MANIFEST", "LD_LIBRARY_PATH=", "OUT_DIR="],
+        behaviours: &[IgnoresPlace, IgnoresExterns],
+    },
+    Fault {
+        name: "shared-links",
+        flags: DERIVED,
+        variables: &["CARGO_MANIFEST", "CARGO_TARGET_DIR=", "LD_LIBRARY_PATH=", "OUT_DIR="],
+        behaviours: &[HardLinks, IgnoresExterns, IgnoresPlace, TrustsStore],
         ..NONE
     },
     Fault {
@@ -207,7 +213,7 @@ const FAULTS: &[Fault] = &[
         files: &["probe.rs"],
         flags: &[],
         variables: &[],
-        behaviours: &[CachesStdin, StoresFailures, StoresMessages],
+        behaviours: &[CachesStdin, StoresFailures, StoresMessages, TrustsInputs],
     },
     behaves("garbles", &[Garbles]),
     behaves("links", &[IgnoresLinks]),
@@ -219,7 +225,7 @@ const FAULTS: &[Fault] = &[
     behaves("loses-dep-info", &[LosesDepInfo]),
     behaves("loses-empty", &[LosesEmpty]),
     behaves("loses-mode", &[LosesMode]),
-    behaves("hard-links", &[HardLinks]),
+    behaves("hard-links", &[HardLinks, TrustsStore]),
     behaves("read-only-outputs", &[ReadOnlyOutputs]),
     behaves("old-times", &[OldTimes]),
     behaves("writes-in-place", &[WritesInPlace]),

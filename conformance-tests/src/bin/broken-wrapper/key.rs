@@ -108,7 +108,7 @@ impl State<'_> {
         }
         for flag in &call.flags {
             let skipped = |part: &&str| flag.starts_with(*part);
-            if !flag.starts_with("--extern=") && !fault.flags.iter().any(|p| skipped(p)) {
+            if !flag.starts_with("--extern=") && !fault.flags.iter().any(skipped) {
                 self.add(&self.inputs.text(flag));
             }
         }
@@ -125,7 +125,7 @@ impl State<'_> {
         let skipped = self.inputs.fault.variables;
         for variable in variables {
             let skips = |prefix: &&str| variable.starts_with(*prefix);
-            if !NOT_VARIABLES.iter().any(|p| skips(p)) && !skipped.iter().any(|p| skips(p)) {
+            if !NOT_VARIABLES.iter().any(&skips) && !skipped.iter().any(skips) {
                 self.add(&self.inputs.text(&variable));
             }
         }
@@ -154,7 +154,10 @@ impl State<'_> {
             }
             for file in sorted(path)? {
                 let library = ["a", "so", "rlib"].map(|e| file.extension() == Some(e.as_ref()));
-                if library.contains(&true) && !self.inputs.skips_file(&file) {
+                // Its own outputs are there after the compilation.
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                let input = library.contains(&true) && !call.owns(&name);
+                if input && !self.inputs.skips_file(&file) {
                     self.content.update(&fs::read(&file)?);
                 }
             }

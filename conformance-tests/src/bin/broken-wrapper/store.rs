@@ -102,7 +102,9 @@ impl Store {
         if self.fault.is(Behaviour::HardLinks) {
             // What is not there need not be removed.
             let _ = fs::remove_file(path);
-            return fs::hard_link(stored, path);
+            fs::hard_link(stored, path)?;
+            let now = FileTimes::new().set_modified(SystemTime::now());
+            return File::open(path)?.set_times(now);
         }
         let mut mode = match executable && !self.fault.is(Behaviour::LosesMode) {
             true => 0o755,

@@ -105,10 +105,17 @@ pub(super) const CASES: &[Case] = &[
         claim: "The optimisation level is an input.",
         files: &[(
             "part/src/lib.rs",
-            // Where a local lives tells whether the call was inlined.
-            "#[inline]\npub fn value() -> String {\n    option_env!(\"OPT\").unwrap_or(\"one\").to_owned()\n}\n",
+            // How many functions are left tells what was inlined.
+            concat!(
+                "fn inner(n: usize) -> usize {\n    n + 1\n}\n",
+                value_is!("inner(std::env::args().count()).to_string()")
+            ),
         )],
-        look: Look { sh: Some("ls -l $TARGET/debug/deps/*.rlib | awk '{print $5}'"), ..RUN },
+        needs: &[Need::Tool("nm")],
+        look: Look {
+            sh: Some("nm $TARGET/debug/deps/libpart-*.rlib 2>/dev/null | grep -c ' [TtWw] '"),
+            ..RUN
+        },
         script: Script::Change(&[Write(
             "Cargo.toml",
             root_manifest!("[profile.dev]" "opt-level = 3"),
@@ -203,8 +210,11 @@ pub(super) const CASES: &[Case] = &[
             ("LLVM_PROFILE_FILE", "@CASE@/tmp/zoo.profraw"),
             ("RUSTFLAGS", "-Cinstrument-coverage"),
         ],
+        needs: &[Need::Tool("readelf")],
         look: Look {
-            sh: Some("wc -c <@CASE@/tmp/zoo.profraw; rm -f @CASE@/tmp/zoo.profraw"),
+            sh: Some(
+                "readelf -SW $TARGET/debug/app | grep -o '__llvm_prf_cnts.*' | awk '{print $5}'",
+            ),
             ..RUN
         },
         script: Script::Change(&[]),
@@ -264,7 +274,15 @@ pub(super) const CASES: &[Case] = &[
         id: "zoo/lto",
         claim: "Link-time optimisation is an input of a library: it holds bitcode then.",
         files: &[("Cargo.toml", root_manifest!("[profile.dev]" "lto = \"off\""))],
-        look: Look { sh: Some("ls -l $TARGET/debug/deps/*.rlib | awk '{print $5}'"), ..RUN },
+        needs: &[Need::Tool("ar")],
+        look: Look {
+            // Bitcode begins with `BC`, an object with `ELF`.
+            sh: Some(
+                "cd $TARGET/debug/deps; l=$(echo libpart-*.rlib); \
+                 ar p $l $(ar t $l | grep -m1 'o$') | head -c4 | tr -cd BCELF",
+            ),
+            ..RUN
+        },
         script: Script::Change(&[Write(
             "Cargo.toml",
             root_manifest!("[profile.dev]" "lto = true"),

@@ -40,6 +40,7 @@ pub(super) const CASES: &[Case] = &[
         family: "diagnostics",
         claim: "A compile error is reported each time, in the same words.",
         files: &[("part/src/lib.rs", value_is!("missing()"))],
+        look: Look { stderr: true, ..RUN },
         script: Script::Steps(&[Build, Build, Empty, Build]),
         ..CHANGES
     },

@@ -15,6 +15,11 @@ const ONE: &str = value_is!("\"one\".to_owned()");
 const TWO: &str = value_is!("\"two\".to_owned()");
 const SIX: &str = value_is!("\"six\".to_owned()");
 
+/// The same, telling one from another by a warning.
+const WARNS_ONE: &str = concat!("fn one() {}\n", value_is!("\"one\".to_owned()"));
+const WARNS_TWO: &str = concat!("fn two() {}\n", value_is!("\"two\".to_owned()"));
+const WARNS_SIX: &str = concat!("fn six() {}\n", value_is!("\"six\".to_owned()"));
+
 const WITH_BUILD_SCRIPT: &[(&str, &str)] = &[
     (
         "part/build.rs",
@@ -95,6 +100,8 @@ pub(super) const CASES: &[Case] = &[
             Cargo(&["build"]),
             Sh("touch part/src/lib.rs deep/src/lib.rs"),
             Build,
+            Empty,
+            Run(&["build", "-p", "deep"]),
             In("../other"),
             Fresh,
             Check,
@@ -116,8 +123,13 @@ pub(super) const CASES: &[Case] = &[
             Target("../first"),
             Build,
             Fresh,
+            Empty,
+            Run(&["build", "-p", "deep"]),
             Target("../second"),
             Fresh,
+            Empty,
+            Build,
+            Check,
         ]),
         ..FRESH
     },
@@ -166,10 +178,10 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "zoo/edit-by-rename",
         claim: "A file that was renamed over the source, with its size and time, is an edit.",
-        files: &[("part/spare.rs", TWO)],
+        files: &[("../tmp/spare.rs", TWO)],
         script: Script::Change(&[
-            Sh("touch -r part/src/lib.rs part/spare.rs"),
-            Rename("part/spare.rs", "part/src/lib.rs"),
+            Sh("touch -r part/src/lib.rs ../tmp/spare.rs"),
+            Rename("../tmp/spare.rs", "part/src/lib.rs"),
         ]),
         ..TIMES
     },
@@ -285,13 +297,13 @@ pub(super) const CASES: &[Case] = &[
         cargo: &["check"],
         script: Script::Steps(&[
             Build,
-            Write("part/src/lib.rs", TWO),
+            Write("part/src/lib.rs", WARNS_TWO),
             Build,
-            Write("part/src/lib.rs", ONE),
+            Write("part/src/lib.rs", WARNS_ONE),
             Build,
-            Write("part/src/lib.rs", SIX),
+            Write("part/src/lib.rs", WARNS_SIX),
             Build,
-            Write("part/src/lib.rs", TWO),
+            Write("part/src/lib.rs", WARNS_TWO),
             Build,
             Fresh,
             Check,

@@ -11,7 +11,7 @@ const WARNS: &[(&str, &str)] =
 pub(super) const CASES: &[Case] = &[
     Case {
         id: "zoo/store-flipped",
-        claim: "A stored file with a changed byte is a miss, and what is built then is right.",
+        claim: "A stored file with changed bytes is a miss, and what is built then is right.",
         files: WARNS,
         script: Script::Steps(&[
             Build,
