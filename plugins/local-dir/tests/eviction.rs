@@ -1,5 +1,7 @@
 //! Eviction, statistics, verification and removal, through the library.
 
+mod support;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -7,9 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use buildhook_local_dir::{Limits, LocalDir};
 use buildhook_sdk::protocol::{FileRecord, Message, frame};
 use buildhook_sdk::serve;
-use buildhook_sdk::testing::{Fixture, contents};
+use buildhook_sdk::testing::contents;
 use proptest::prelude::*;
 use serde_json::Value;
+use support::Setup;
 
 /// One request over a session of its own, in memory.
 fn ask(store: &LocalDir, mut request: Value) -> Value {
@@ -21,37 +24,17 @@ fn ask(store: &LocalDir, mut request: Value) -> Value {
     Value::Object(answer.members().clone())
 }
 
-struct Setup {
-    root: tempfile::TempDir,
-    fixture: Fixture,
+fn open(setup: &Setup, max_size_bytes: u64, grace: Duration) -> LocalDir {
+    let limits = Limits { max_size_bytes, grace, touch_after: Duration::from_secs(3600) };
+    LocalDir::open_with(&setup.store(), limits).unwrap()
 }
 
-impl Setup {
-    fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let files = root.path().join("files");
-        fs_err::create_dir(&files).unwrap();
-        let fixture = Fixture::new(&files);
-        Self { root, fixture }
-    }
+fn put(setup: &Setup, store: &LocalDir, key: &str, files: &[FileRecord]) {
+    assert_eq!(ask(store, setup.fixture.built(key, files))["stored"], "yes");
+}
 
-    fn open(&self, max_size_bytes: u64, grace: Duration) -> LocalDir {
-        let limits = Limits { max_size_bytes, grace, touch_after: Duration::from_secs(3600) };
-        LocalDir::open_with(&self.root.path().join("store"), limits).unwrap()
-    }
-
-    fn entry_file(&self, key: &str) -> PathBuf {
-        let hex = Fixture::key(key).0.to_hex();
-        self.root.path().join("store/v1/entries/outputs").join(&hex[..2]).join(&hex)
-    }
-
-    fn store(&self, store: &LocalDir, key: &str, files: &[FileRecord]) {
-        assert_eq!(ask(store, self.fixture.built(key, files))["stored"], "yes");
-    }
-
-    fn has(&self, store: &LocalDir, key: &str) -> bool {
-        ask(store, self.fixture.want(key))["kind"] == "hit"
-    }
+fn has(setup: &Setup, store: &LocalDir, key: &str) -> bool {
+    ask(store, setup.fixture.want(key))["kind"] == "hit"
 }
 
 fn set_used(path: &Path, hours_ago: u64) {
@@ -63,24 +46,24 @@ fn set_used(path: &Path, hours_ago: u64) {
 #[test]
 fn the_least_recently_used_go_first_and_shared_blobs_stay() {
     let setup = Setup::new();
-    let store = setup.open(u64::MAX, Duration::ZERO);
+    let store = open(&setup, u64::MAX, Duration::ZERO);
     let common = setup.fixture.file("out/common", &[9; 50_000], false);
     for number in 0..10u8 {
         let own = setup.fixture.file("out/own", &[number; 100_000], false);
-        setup.store(&store, &format!("k{number}"), &[own, common.clone()]);
+        put(&setup, &store, &format!("k{number}"), &[own, common.clone()]);
         set_used(&setup.entry_file(&format!("k{number}")), 100 - u64::from(number));
     }
     let size = store.stats().unwrap().size_bytes;
     assert!((1_050_000..1_060_000).contains(&size), "{size}");
 
     // k0 is the oldest, until it is used.
-    assert!(setup.has(&store, "k0"));
-    let small = setup.open(600_000, Duration::ZERO);
+    assert!(has(&setup, &store, "k0"));
+    let small = open(&setup, 600_000, Duration::ZERO);
     let collected = small.collect().unwrap().expect("nobody else collects");
     assert!(collected.size_bytes <= 540_000, "{collected:?}");
     assert_eq!(collected.size_bytes, small.stats().unwrap().size_bytes);
     assert_eq!(collected.freed_bytes, size - collected.size_bytes);
-    let kept: Vec<_> = (0..10).filter(|n| setup.has(&small, &format!("k{n}"))).collect();
+    let kept: Vec<_> = (0..10).filter(|n| has(&setup, &small, &format!("k{n}"))).collect();
     assert_eq!(kept, [0, 7, 8, 9]);
     assert_eq!(small.verify().unwrap().removed, Vec::<PathBuf>::new());
 }
@@ -89,17 +72,17 @@ fn the_least_recently_used_go_first_and_shared_blobs_stay() {
 #[test]
 fn what_is_fresh_is_not_evicted_and_leftovers_are_when_old() {
     let setup = Setup::new();
-    let store = setup.open(1, Duration::from_secs(3600));
-    let leftover = setup.root.path().join("store/v1/tmp/leftover");
+    let store = open(&setup, 1, Duration::from_secs(3600));
+    let leftover = setup.store().join("v1/tmp/leftover");
     fs_err::write(&leftover, b"of a killed process").unwrap();
-    setup.store(&store, "k", &[setup.fixture.file("out/x", b"content", false)]);
+    put(&setup, &store, "k", &[setup.fixture.file("out/x", b"content", false)]);
     store.collect().unwrap().unwrap();
-    assert!(setup.has(&store, "k") && leftover.exists());
+    assert!(has(&setup, &store, "k") && leftover.exists());
 
-    let store = setup.open(1, Duration::ZERO);
+    let store = open(&setup, 1, Duration::ZERO);
     let collected = store.collect().unwrap().unwrap();
     assert_eq!((collected.entries, collected.blobs, collected.temporaries), (1, 1, 1));
-    assert!(!setup.has(&store, "k") && !leftover.exists());
+    assert!(!has(&setup, &store, "k") && !leftover.exists());
     assert_eq!(store.stats().unwrap().size_bytes, 0);
 }
 
@@ -107,10 +90,10 @@ fn what_is_fresh_is_not_evicted_and_leftovers_are_when_old() {
 #[test]
 fn a_store_that_outgrows_its_bound_shrinks_by_itself() {
     let setup = Setup::new();
-    let store = setup.open(1_000_000, Duration::ZERO);
+    let store = open(&setup, 1_000_000, Duration::ZERO);
     for number in 0..40u8 {
         let file = setup.fixture.file("out/own", &[number; 100_000], false);
-        setup.store(&store, &format!("k{number}"), &[file]);
+        put(&setup, &store, &format!("k{number}"), &[file]);
     }
     let size = store.stats().unwrap().size_bytes;
     assert!(size <= 1_100_000, "{size}");
@@ -126,7 +109,7 @@ fn eviction_beside_writers_never_breaks_an_entry() {
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let evictor = scope.spawn(|| {
-            let store = setup.open(1, grace);
+            let store = open(&setup, 1, grace);
             let mut evicted = 0;
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
                 evicted += store.collect().unwrap().map_or(0, |c| c.blobs + c.entries);
@@ -137,7 +120,7 @@ fn eviction_beside_writers_never_breaks_an_entry() {
             .map(|writer| {
                 let setup = &setup;
                 scope.spawn(move || {
-                    let store = setup.open(u64::MAX, grace);
+                    let store = open(setup, u64::MAX, grace);
                     for round in 0..150u64 {
                         let key = format!("k{writer}-{round}");
                         let files = [
@@ -145,7 +128,7 @@ fn eviction_beside_writers_never_breaks_an_entry() {
                             setup.fixture.file("out/some", &[(round % 7) as u8; 30_000], false),
                         ];
                         let started = Instant::now();
-                        setup.store(&store, &key, &files);
+                        put(setup, &store, &key, &files);
                         let answer = ask(&store, setup.fixture.want(&key));
                         let found = answer["files"][1]["path"].as_str().map(std::fs::read);
                         match found {
@@ -168,15 +151,15 @@ fn eviction_beside_writers_never_breaks_an_entry() {
 #[test]
 fn verify_removes_what_is_damaged_and_what_needs_it() {
     let setup = Setup::new();
-    let store = setup.open(u64::MAX, Duration::ZERO);
+    let store = open(&setup, u64::MAX, Duration::ZERO);
     let common = setup.fixture.file("out/common", b"common", false);
     for key in ["a", "b"] {
         let own = setup.fixture.file("out/own", key.as_bytes(), true);
-        setup.store(&store, key, &[own, common.clone()]);
+        put(&setup, &store, key, &[own, common.clone()]);
     }
     assert_eq!(store.verify().unwrap().entries, 2);
     let hex = buildhook_sdk::protocol::Digest::of(b"a").to_hex();
-    let blob = setup.root.path().join("store/v1/blobs").join(&hex[..2]).join(hex + ".x");
+    let blob = setup.store().join("v1/blobs").join(&hex[..2]).join(hex + ".x");
     let time = fs_err::metadata(&blob).unwrap().modified().unwrap();
     fs_err::remove_file(&blob).unwrap();
     fs_err::write(&blob, b"x").unwrap();
@@ -189,28 +172,28 @@ fn verify_removes_what_is_damaged_and_what_needs_it() {
     let mut expected = vec![blob, setup.entry_file("a")];
     expected.sort();
     assert_eq!(removed, expected);
-    assert!(!setup.has(&store, "a") && setup.has(&store, "b"));
+    assert!(!has(&setup, &store, "a") && has(&setup, &store, "b"));
 }
 
 #[test]
 fn clear_removes_everything_and_the_store_goes_on() {
     let setup = Setup::new();
-    let store = setup.open(u64::MAX, Duration::ZERO);
+    let store = open(&setup, u64::MAX, Duration::ZERO);
     let files = [setup.fixture.file("out/x", &[7; 1000], false)];
-    setup.store(&store, "k", &files);
+    put(&setup, &store, "k", &files);
     assert!(store.clear().unwrap() >= 1000);
     assert_eq!(store.stats().unwrap().blobs, 0);
-    assert!(!setup.has(&store, "k"));
-    setup.store(&store, "k", &files);
-    assert!(setup.has(&store, "k"));
+    assert!(!has(&setup, &store, "k"));
+    put(&setup, &store, "k", &files);
+    assert!(has(&setup, &store, "k"));
     assert_eq!(store.clear().unwrap(), store.clear().unwrap() + 1000 + entry_size(&files));
 }
 
 /// What one entry file takes; found by storing one elsewhere.
 fn entry_size(files: &[FileRecord]) -> u64 {
     let setup = Setup::new();
-    let store = setup.open(u64::MAX, Duration::ZERO);
-    setup.store(&store, "k", files);
+    let store = open(&setup, u64::MAX, Duration::ZERO);
+    put(&setup, &store, "k", files);
     fs_err::metadata(setup.entry_file("k")).unwrap().len()
 }
 
@@ -241,7 +224,7 @@ proptest! {
     #[test]
     fn a_store_is_a_map(steps in proptest::collection::vec(step(), 1..30)) {
         let setup = Setup::new();
-        let mut store = setup.open(u64::MAX, Duration::ZERO);
+        let mut store = open(&setup, u64::MAX, Duration::ZERO);
         let mut model: HashMap<u8, u8> = HashMap::new();
         for step in steps {
             match step {
@@ -272,7 +255,7 @@ proptest! {
                         }
                     }
                 }
-                Step::Reopen => store = setup.open(u64::MAX, Duration::ZERO),
+                Step::Reopen => store = open(&setup, u64::MAX, Duration::ZERO),
                 Step::Collect => {
                     store.collect().unwrap();
                 }

@@ -1,38 +1,16 @@
 //! Kills, full disks, folders that cannot be written.
 #![cfg(unix)]
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use buildhook_local_dir::LocalDir;
 use buildhook_sdk::protocol::FileRecord;
-use buildhook_sdk::testing::{Fixture, Session, contents};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_buildhook-local-dir");
-
-struct Setup {
-    root: tempfile::TempDir,
-    fixture: Fixture,
-}
-
-impl Setup {
-    fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let files = root.path().join("files");
-        fs_err::create_dir(&files).unwrap();
-        let fixture = Fixture::new(&files);
-        Self { root, fixture }
-    }
-
-    fn store(&self) -> PathBuf {
-        self.root.path().join("store")
-    }
-
-    fn session(&self) -> Session {
-        Session::start(PROGRAM, [Path::new("--dir"), &self.store()])
-    }
-}
+use buildhook_sdk::testing::contents;
+use support::Setup;
 
 /// The content of a file is a function of the entry's and the file's number.
 fn content(entry: u64, file: u64) -> Vec<u8> {
@@ -199,8 +177,7 @@ fn a_store_that_vanishes_is_made_again() {
 fn folders_where_files_should_be_are_misses() {
     let setup = Setup::new();
     let mut session = setup.session();
-    let hex = Fixture::key("k0").0.to_hex();
-    let path = setup.store().join("v1/entries/outputs").join(&hex[..2]).join(&hex);
+    let path = setup.entry_file("k0");
     fs_err::create_dir_all(path.join("x")).unwrap();
     assert_eq!(session.ask(setup.fixture.want("k0"))["kind"], "miss");
     assert_eq!(session.ask(setup.fixture.built("k0", &entry(&setup, 0)))["stored"], "no");

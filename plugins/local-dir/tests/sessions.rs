@@ -1,54 +1,32 @@
 //! The executable, driven as a host drives it.
 #![cfg(unix)]
 
+mod support;
+
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use buildhook_sdk::protocol::{FileRecord, Lease};
-use buildhook_sdk::testing::{Fixture, Session, contents, record};
+use buildhook_sdk::testing::{Session, contents, record};
 use serde_json::{Value, json};
+use support::{PROGRAM, Setup};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_buildhook-local-dir");
-
-struct Setup {
-    root: tempfile::TempDir,
-    fixture: Fixture,
+fn sample(setup: &Setup) -> Vec<FileRecord> {
+    vec![
+        setup.fixture.file("out/lib x.rlib", b"library", false),
+        setup.fixture.file("out/ünï", b"", true),
+        setup.fixture.file("log/stderr", b"warning", false),
+    ]
 }
 
-impl Setup {
-    fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let files = root.path().join("files");
-        fs_err::create_dir(&files).unwrap();
-        let fixture = Fixture::new(&files);
-        Self { root, fixture }
+/// All blobs of the store.
+fn blobs(setup: &Setup) -> Vec<PathBuf> {
+    let mut blobs = Vec::new();
+    for shard in fs_err::read_dir(setup.store().join("v1/blobs")).unwrap() {
+        let shard = fs_err::read_dir(shard.unwrap().path()).unwrap();
+        blobs.extend(shard.map(|blob| blob.unwrap().path()));
     }
-
-    fn store(&self) -> PathBuf {
-        self.root.path().join("store")
-    }
-
-    fn session(&self) -> Session {
-        Session::start(PROGRAM, [Path::new("--dir"), &self.store()])
-    }
-
-    fn sample(&self) -> Vec<FileRecord> {
-        vec![
-            self.fixture.file("out/lib x.rlib", b"library", false),
-            self.fixture.file("out/ünï", b"", true),
-            self.fixture.file("log/stderr", b"warning", false),
-        ]
-    }
-
-    /// All blobs of the store.
-    fn blobs(&self) -> Vec<PathBuf> {
-        let mut blobs = Vec::new();
-        for shard in fs_err::read_dir(self.store().join("v1/blobs")).unwrap() {
-            let shard = fs_err::read_dir(shard.unwrap().path()).unwrap();
-            blobs.extend(shard.map(|blob| blob.unwrap().path()));
-        }
-        blobs
-    }
+    blobs
 }
 
 fn leased(mut file: FileRecord, lease: Lease) -> FileRecord {
@@ -61,7 +39,7 @@ fn what_was_stored_comes_back_in_another_session() {
     let setup = Setup::new();
     let mut session = setup.session();
     assert_eq!(session.ask(setup.fixture.want("k"))["kind"], "miss");
-    let mut request = setup.fixture.built("k", &setup.sample());
+    let mut request = setup.fixture.built("k", &sample(&setup));
     request["cost-ms"] = 840.into();
     let done = session.ask(request.clone());
     assert_eq!((&done["kind"], &done["stored"]), (&json!("done"), &json!("yes")));
@@ -181,7 +159,7 @@ fn damage_is_a_miss_and_the_next_store_heals_it() {
         let mut session = setup.session();
         let files = [setup.fixture.file("out/x", b"content", false)];
         assert_eq!(session.ask(setup.fixture.built("k", &files))["stored"], "yes");
-        let [blob] = &setup.blobs()[..] else { panic!("one blob") };
+        let [blob] = &blobs(&setup)[..] else { panic!("one blob") };
         // Whatever a person may do to a cache folder.
         fs_err::set_permissions(blob, std::fs::Permissions::from_mode(0o644)).unwrap();
         damage(blob);
@@ -203,7 +181,7 @@ fn replace_writes_even_what_looks_whole() {
     let mut session = setup.session();
     let files = [setup.fixture.file("out/x", b"content", false)];
     session.ask(setup.fixture.built("k", &files));
-    let [blob] = &setup.blobs()[..] else { panic!("one blob") };
+    let [blob] = &blobs(&setup)[..] else { panic!("one blob") };
     // A failing disk: other content, and no program has written it.
     let time = fs_err::metadata(blob).unwrap().modified().unwrap();
     fs_err::set_permissions(blob, std::fs::Permissions::from_mode(0o644)).unwrap();
@@ -223,14 +201,10 @@ fn a_damaged_entry_file_is_a_miss() {
     let mut session = setup.session();
     let files = [setup.fixture.file("out/x", b"content", false)];
     session.ask(setup.fixture.built("k", &files));
-    let hex = Fixture::key("k").0.to_hex();
-    let entry = setup.store().join("v1/entries/outputs").join(&hex[..2]).join(&hex);
+    let entry = setup.entry_file("k");
     let whole = fs_err::read(&entry).unwrap();
-    let misfiled = {
-        session.ask(setup.fixture.built("other", &files));
-        let hex = Fixture::key("other").0.to_hex();
-        fs_err::read(setup.store().join("v1/entries/outputs").join(&hex[..2]).join(&hex)).unwrap()
-    };
+    session.ask(setup.fixture.built("other", &files));
+    let misfiled = fs_err::read(setup.entry_file("other")).unwrap();
     for content in [&b""[..], &whole[..whole.len() / 2], b"{}", &misfiled] {
         fs_err::write(&entry, content).unwrap();
         let miss = session.ask(setup.fixture.want("k"));
