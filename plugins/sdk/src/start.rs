@@ -46,8 +46,12 @@ pub fn main<P: Plugin>(
     match build() {
         Ok(plugin) => match serve(&plugin, reader, writer) {
             Ok(Served::Cleanly) => ExitCode::SUCCESS,
-            // Without a host there is nobody to tell.
-            Ok(Served::OutOfStep | Served::Deserted) | Err(_) => ExitCode::from(EXIT_FAULT),
+            // The host has been told, or is not there any more.
+            Ok(Served::OutOfStep | Served::Deserted) => ExitCode::from(EXIT_FAULT),
+            Err(error) => {
+                eprintln!("buildhook-{name}: saying hello: {error}");
+                ExitCode::from(EXIT_FAULT)
+            }
         },
         Err(StartError::Help(text)) => {
             // A closed standard output leaves nobody to help.
