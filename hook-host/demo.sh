@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds buildhook, and with it a real project twice: here, and in another folder under
+# Builds buildhook, and with it a real project twice: in one folder, and in another under
 # another CARGO_HOME with an empty target folder, where no crate may be compiled again.
 #
 # Needs: Rust (see rust-toolchain.toml), a C compiler, the network. Needs no root, leaves
@@ -32,24 +32,26 @@ TOML
 touch "$lab/fetch/src/lib.rs"
 (cd "$lab/fetch" && CARGO_HOME=$lab/home-a cargo fetch --quiet 2> /dev/null)
 source=$(echo "$lab"/home-a/registry/src/*/"$package-$version")
-mkdir -p "$lab/here" "$lab/some/where/else"
+mkdir "$lab/here" "$lab/elsewhere"
 cp -r "$source" "$lab/here/$package"
-cp -r "$source" "$lab/some/where/else/$package"
+cp -r "$source" "$lab/elsewhere/$package"
 (cd "$lab/here/$package" && CARGO_HOME=$lab/home-a cargo fetch --quiet --locked)
 cp -r "$lab/home-a" "$lab/home-b"
 
-# Notes each compile on a descriptor that it inherits, and runs the real compiler.
+# Notes each compile of Cargo's on a descriptor that it inherits, and runs the real
+# compiler. What a build script compiles by itself to try the compiler out is not Cargo's:
+# `--crate-name` is not a word of its own there.
 REAL_RUSTC=$(rustc --print sysroot)/bin/rustc
 export REAL_RUSTC
 cat > "$lab/rustc" <<'SH'
 #!/bin/sh
 previous=
 for word do
-    case $previous$word in
-        --crate-name___) break ;;
-        --crate-name?*) echo "$word" >&9; break ;;
-    esac
-    if [ "$word" = --crate-name ]; then previous=$word; else previous=; fi
+    if [ "$previous" = --crate-name ]; then
+        if [ "$word" != ___ ]; then echo "$word" >&9; fi
+        break
+    fi
+    previous=$word
 done
 exec "$REAL_RUSTC" "$@"
 SH
@@ -73,13 +75,13 @@ build() {
 }
 
 build "here" "$lab/here/$package" "$lab/home-a"
-build "elsewhere" "$lab/some/where/else/$package" "$lab/home-b"
+build "elsewhere" "$lab/elsewhere/$package" "$lab/home-b"
 elsewhere=$compiled
-build "once more" "$lab/some/where/else/$package" "$lab/home-b"
+build "once more" "$lab/elsewhere/$package" "$lab/home-b"
 
 say "result"
 cat "$lab/table"
-binary=$lab/some/where/else/$package/target/debug/$program
+binary=$lab/elsewhere/$package/target/debug/$program
 "$binary" --version | head -n 1
 if [ "$elsewhere" -ne 0 ]; then
     echo "demo: $elsewhere crates were compiled again" >&2
