@@ -91,8 +91,11 @@ mod tests {
         };
         let count = |level| {
             let bytes = lines(level, &report, 7).unwrap();
-            let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-            lines.map(|line| serde_json::from_slice::<serde_json::Value>(line).unwrap()).count()
+            let lines: Vec<serde_json::Value> = serde_json::Deserializer::from_slice(&bytes)
+                .into_iter()
+                .collect::<Result<_, _>>()
+                .unwrap();
+            lines.len()
         };
         // Two lines on the fault, one note and one unit not cached, the other unit and the
         // build; the plugin said nothing.
