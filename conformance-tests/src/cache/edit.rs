@@ -15,6 +15,9 @@ const CONTENT_BYTES_MIN: usize = 2048;
 /// One byte of so many is inverted: enough that no program would still work.
 const FLIP_BYTES: usize = 256;
 
+/// How often a folder is removed that is being written to.
+const REMOVALS_MAX: usize = 100;
+
 /// Reports list this many files of a tree.
 const TREE_LIMIT: usize = 400;
 
@@ -59,14 +62,25 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     if kind.is_dir() {
-        fs::remove_dir_all(path)
+        remove_folder(path)
     } else if kind.is_symlink() && path.is_dir() && path.ends_with("target") {
         let real = path.canonicalize()?;
-        fs::remove_dir_all(&real)?;
+        remove_folder(&real)?;
         fs::create_dir(real)
     } else {
         fs::remove_file(path)
     }
+}
+
+/// Removes a folder that a process which a cache has left may still write to.
+fn remove_folder(path: &Path) -> io::Result<()> {
+    for _ in 1..REMOVALS_MAX {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            done => return done,
+        }
+    }
+    fs::remove_dir_all(path)
 }
 
 fn forge(path: &Path, content: &str) -> io::Result<()> {

@@ -113,6 +113,7 @@ const MUTANTS: &[Mutant] = mutants! {
     "hard-links":
         "outputs-changed-in-place" "outputs-stripped-in-place";
     "shared-links": "other-checkout-stays-fresh";
+    "read-only-outputs": "outputs-writable";
     "old-times":
         "fresh-after-edit-and-back" "fresh-after-check" "clean-one-package";
     "trusts-store": "store-flipped" "store-truncated";

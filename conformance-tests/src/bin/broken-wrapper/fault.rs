@@ -43,7 +43,6 @@ pub(crate) enum Behaviour {
     TrustsSizes,
     TrustsStore,
     TrustsTimes,
-    WritesInPlace,
 }
 
 use Behaviour::*;
@@ -228,7 +227,6 @@ const FAULTS: &[Fault] = &[
     behaves("hard-links", &[HardLinks, TrustsStore]),
     behaves("read-only-outputs", &[ReadOnlyOutputs]),
     behaves("old-times", &[OldTimes]),
-    behaves("writes-in-place", &[WritesInPlace]),
     behaves("trusts-store", &[TrustsStore]),
     behaves("trusts-times", &[TrustsTimes]),
     behaves("trusts-sizes", &[TrustsSizes]),

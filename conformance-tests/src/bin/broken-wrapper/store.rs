@@ -113,10 +113,7 @@ impl Store {
         if self.fault.is(Behaviour::ReadOnlyOutputs) {
             mode &= 0o555;
         }
-        let temporary = match self.fault.is(Behaviour::WritesInPlace) {
-            true => path.to_owned(),
-            false => path.with_extension(format!("restoring-{}", process::id())),
-        };
+        let temporary = path.with_extension(format!("restoring-{}", process::id()));
         fs::write(&temporary, bytes)?;
         fs::set_permissions(&temporary, fs::Permissions::from_mode(mode))?;
         if self.fault.is(Behaviour::OldTimes) {
