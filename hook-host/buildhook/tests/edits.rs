@@ -31,6 +31,41 @@ fn another_checkout_compiles_nothing() {
 }
 
 #[test]
+fn the_depth_of_a_checkout_does_not_matter() {
+    let lab = Lab::new();
+    // The script that counts lies above both, so it is not at the same place for both.
+    let here = chain(&lab, "0").set("RUSTC", support::toolchain().join("bin/rustc"));
+    here.cargo(&["build"]);
+    let there = here.checkout("some/where/much/deeper");
+    assert_eq!(there.cargo(&["build"]).hits(), ["app", "leaf", "mid", "other"]);
+    assert_eq!(there.output_of("app"), CHAIN_OUTPUT);
+}
+
+#[test]
+fn a_compiler_script_may_keep_a_log() {
+    let lab = Lab::new();
+    let (script, log) = (lab.path("logging-rustc"), lab.path("rustc.log"));
+    let real = support::toolchain().join("bin/rustc");
+    let text = format!(
+        "#!/bin/sh\necho \"$*\" >> '{}'\nexec '{}' \"$@\"\n",
+        log.display(),
+        real.display()
+    );
+    support::write_script(&script, &text);
+    let here = chain(&lab, "0").set("RUSTC", &script);
+    let compiles = || {
+        let log = fs_err::read_to_string(&log).unwrap_or_default();
+        log.lines().filter(|line| line.contains("--out-dir")).count()
+    };
+    here.cargo(&["build"]);
+    assert_eq!(compiles(), 4);
+    let there = here.checkout("there");
+    there.cargo(&["build"]);
+    assert_eq!(compiles(), 4);
+    assert_eq!(there.output_of("app"), CHAIN_OUTPUT);
+}
+
+#[test]
 fn one_line_changed_compiles_what_depends_on_it() {
     let lab = Lab::new();
     for incremental in ["0", "1"] {
