@@ -76,8 +76,8 @@ pub enum Root {
     Target,
     /// CARGO_HOME.
     CargoHome,
-    /// The sources of the standard library, where they are installed.
-    Sources,
+    /// The toolchain: the sources of the standard library, if it has them.
+    Sysroot,
 }
 
 /// The suite cannot run at all.
@@ -288,7 +288,7 @@ impl Root {
             Root::Workspace => "workspace",
             Root::Target => "target",
             Root::CargoHome => "cargo-home",
-            Root::Sources => "sources",
+            Root::Sysroot => "sysroot",
         }
     }
 }

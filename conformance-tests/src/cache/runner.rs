@@ -343,7 +343,7 @@ impl Runner<'_> {
                 Root::Workspace => vec![self.folder.clone(), edit::join(&self.folder, "../far")],
                 Root::Target => vec![self.target()],
                 Root::CargoHome => vec![at("cargo-home"), at("other-home")],
-                Root::Sources => vec![at("sysroot").join(sources)],
+                Root::Sysroot => vec![at("sysroot").join(sources)],
             };
             names.extend(paths.into_iter().map(|path| (path, token.as_str())));
         }
