@@ -12,7 +12,8 @@ use crate::verdict::Verdict;
 /// Every id that may be written: checks and requirements.
 pub(crate) fn ids() -> Vec<&'static str> {
     let checks = plugin::checks().map(|check| check.id).chain(host::checks().map(|check| check.id));
-    checks.chain(registry::all().iter().map(|row| row.id.as_str())).collect()
+    let cases = buildhook_conformance::cache::cases().iter().map(|case| case.id);
+    checks.chain(cases).chain(registry::all().iter().map(|row| row.id.as_str())).collect()
 }
 
 /// That `id` is an id, or which one is nearest.

@@ -4,6 +4,7 @@
 //! This file reads the environment and the arguments; see `plugin/mod.rs` for
 //! how a check is added.
 
+mod cache_suite;
 mod cli;
 mod command;
 mod evidence;
@@ -25,10 +26,11 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
 
+use buildhook_conformance::cache::SuiteError;
 use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue};
 
-use cli::{Cli, Command, SelfTestArgs, SuiteArgs};
+use cli::{CacheArgs, Cli, Command, CommonArgs, SelfTestArgs, SuiteArgs};
 use command::Template;
 use mutant::matrix::{SelfTest, render};
 use report::{Progress, Report};
@@ -64,10 +66,12 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Show { id } => show(&id),
+        Command::Cache(arguments) => cache(&arguments, &arguments_folder()),
         Command::Plugin(arguments) => suite(Suite::Plugin, &arguments, &arguments_folder()),
         Command::Host(arguments) => suite(Suite::Host, &arguments, &arguments_folder()),
         Command::Run(arguments) => {
-            let host = arguments.only.iter().any(|id| host::checks().any(|check| check.id == id));
+            let host =
+                arguments.common.only.iter().any(|id| host::checks().any(|check| check.id == id));
             let suite_of_ids = if host { Suite::Host } else { Suite::Plugin };
             suite(suite_of_ids, &arguments, &arguments_folder())
         }
@@ -119,6 +123,7 @@ fn usage(text: &str) -> ExitCode {
 fn clean_up_on_signal(root: PathBuf) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    #[expect(clippy::disallowed_methods, reason = "all that would be left is cleaned up before")]
     thread::spawn(move || {
         if signals.forever().next().is_some() {
             process::kill_all();
@@ -142,13 +147,8 @@ enum Suite {
 }
 
 fn suite(suite: Suite, arguments: &SuiteArgs, folder: &Path) -> ExitCode {
-    for id in &arguments.only {
-        if let Err(error) = expected::known(id) {
-            return usage(&error);
-        }
-    }
-    let expected = match arguments.expected_failures.as_deref().map(expected::read).transpose() {
-        Ok(expected) => expected.unwrap_or_default(),
+    let expected = match known_ids(&arguments.common) {
+        Ok(expected) => expected,
         Err(error) => return usage(&error),
     };
     let root = match working_folder() {
@@ -161,20 +161,63 @@ fn suite(suite: Suite, arguments: &SuiteArgs, folder: &Path) -> ExitCode {
         Suite::Plugin => plugin_suite(arguments, folder, root.path(), seed),
         Suite::Host => host_suite(arguments, folder, root.path(), seed),
     };
-    match outcome {
-        Ok(mut report) => {
-            expected::apply(&mut report.results, &expected);
-            report.count();
-            report.duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-            finish(&report, arguments)
+    conclude(outcome, start, &arguments.common, &expected)
+}
+
+/// The expected failures, once every id that the user wrote is known to exist.
+fn known_ids(arguments: &CommonArgs) -> Result<Vec<String>, String> {
+    arguments.only.iter().try_for_each(|id| expected::known(id))?;
+    let expected = arguments.expected_failures.as_deref().map(expected::read).transpose()?;
+    Ok(expected.unwrap_or_default())
+}
+
+fn cache(arguments: &CacheArgs, folder: &Path) -> ExitCode {
+    // `--only` takes beginnings of ids here, which the suite itself looks up.
+    let expected =
+        match arguments.common.expected_failures.as_deref().map(expected::read).transpose() {
+            Ok(expected) => expected.unwrap_or_default(),
+            Err(error) => return usage(&error),
+        };
+    let start = Instant::now();
+    let jobs = arguments.common.jobs.map_or_else(processors, usize::from);
+    let path = env::var_os("PATH").unwrap_or_default();
+    match cache_suite::run(arguments, folder, path, jobs) {
+        Ok(report) => conclude(Ok(report), start, &arguments.common, &expected),
+        Err(error @ (SuiteError::NoSuchCase(_) | SuiteError::Usage(_))) => {
+            usage(&error.to_string())
         }
+        Err(error) => suite_error(&error.to_string()),
+    }
+}
+
+/// Applies the list of expected failures, prints and writes the report.
+fn conclude(
+    outcome: Outcome<Report>,
+    start: Instant,
+    arguments: &CommonArgs,
+    expected: &[String],
+) -> ExitCode {
+    let mut report = match outcome {
+        Ok(report) => report,
         Err(
             Stop::Fail(text)
             | Stop::NotApplicable(text)
             | Stop::Untestable(text)
             | Stop::Suite(text),
-        ) => suite_error(&text),
+        ) => {
+            return suite_error(&text);
+        }
+    };
+    expected::apply(&mut report.results, expected);
+    report.count();
+    report.duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    print!("{}", report::summary(&report));
+    if let Some(folder) = &arguments.report
+        && let Err(error) = report.write(folder)
+    {
+        return suite_error(&format!("{}: {error}", folder.display()));
     }
+    verdict::exit_code(report.results.iter().map(|result| result.verdict), arguments.profile)
 }
 
 /// A folder for everything a run writes, removed also when it is interrupted.
@@ -188,9 +231,9 @@ fn plugin_suite(arguments: &SuiteArgs, folder: &Path, root: &Path, seed: u64) ->
     let options = plugin::run::Options {
         command: Template::new(&arguments.argv, folder),
         seed,
-        only: arguments.only.clone(),
+        only: arguments.common.only.clone(),
         factor: arguments.time_factor,
-        jobs: arguments.jobs.map_or_else(processors, usize::from),
+        jobs: arguments.common.jobs.map_or_else(processors, usize::from),
         quick: false,
         root: root.to_owned(),
         reproduce: format!("buildhook-conformance plugin {}", repeated(arguments, seed)),
@@ -198,7 +241,7 @@ fn plugin_suite(arguments: &SuiteArgs, folder: &Path, root: &Path, seed: u64) ->
     };
     let run = plugin::run::run(&options, &Progress::new())?;
     let command = shlex_join(&arguments.argv);
-    let mut report = Report::new("plugin", command, arguments.profile, seed, run.results);
+    let mut report = Report::new("plugin", command, arguments.common.profile, seed, run.results);
     report.performance = run.performance;
     Ok(report)
 }
@@ -207,31 +250,20 @@ fn host_suite(arguments: &SuiteArgs, folder: &Path, root: &Path, seed: u64) -> O
     let options = host::run::Options {
         words: arguments.argv.clone(),
         cwd: folder.to_owned(),
-        only: arguments.only.clone(),
+        only: arguments.common.only.clone(),
         factor: arguments.time_factor,
         root: root.to_owned(),
         reproduce: format!("buildhook-conformance host {}", repeated(arguments, seed)),
         reproduce_command: format!("-- {}", shlex_join(&arguments.argv)),
     };
     let results = host::run::run(&options, &Progress::new())?;
-    Ok(Report::new("host", shlex_join(&arguments.argv), arguments.profile, seed, results))
+    Ok(Report::new("host", shlex_join(&arguments.argv), arguments.common.profile, seed, results))
 }
 
 /// The options that make a run the same again.
 fn repeated(arguments: &SuiteArgs, seed: u64) -> String {
-    let profile = format!("{:?}", arguments.profile).to_lowercase();
+    let profile = format!("{:?}", arguments.common.profile).to_lowercase();
     format!("--profile {profile} --seed {seed}")
-}
-
-/// Prints and writes the report.
-fn finish(report: &Report, arguments: &SuiteArgs) -> ExitCode {
-    print!("{}", report::summary(report));
-    if let Some(folder) = &arguments.report
-        && let Err(error) = report.write(folder)
-    {
-        return suite_error(&format!("{}: {error}", folder.display()));
-    }
-    verdict::exit_code(report.results.iter().map(|result| result.verdict), arguments.profile)
 }
 
 fn list() -> String {
@@ -296,12 +328,13 @@ fn self_test(arguments: &SelfTestArgs) -> ExitCode {
     let test = SelfTest {
         root: root.path(),
         seed: arguments.seed,
-        jobs: processors(),
+        // Many broken things are waited for, which takes no processor.
+        jobs: 2 * processors(),
         factor: arguments.time_factor,
         aimed: arguments.aimed,
         only: &arguments.only,
     };
-    match test.run(&mut |row| println!("{}", render(row))) {
+    match test.run(&|row| println!("{}", render(row))) {
         Ok(rows) if rows.iter().all(mutant::matrix::Row::holds) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(EXIT_NOT_CONFORMANT),
         Err(stop) => suite_error(&format!("{stop:?}")),

@@ -100,6 +100,8 @@ pub(crate) struct Ending {
     pub(crate) answers: BTreeMap<u64, Value>,
     /// How the process ended; nothing when it had to be killed.
     pub(crate) status: Option<ExitStatus>,
+    /// When it had ended, by the wall clock.
+    pub(crate) ended_unix_ms: u64,
 }
 
 impl Session {
@@ -374,19 +376,11 @@ impl Session {
         let limit = scaled((drain + END_GRACE) * END_TOLERANCE, self.patience.factor);
         let start = Instant::now();
         self.process.close_input();
-        loop {
-            match self.process.read(limit.saturating_sub(start.elapsed())) {
-                Output::Line(bytes, ended) => {
-                    if let Some(message) = self.read_line(&bytes, ended) {
-                        self.sort(message);
-                    }
-                }
-                Output::End | Output::Silence => break,
-            }
-        }
+        self.read_to_end(start, limit);
         let status = self.process.wait(limit.saturating_sub(start.elapsed()));
+        let ended_unix_ms = unix_ms();
         self.judge_end(status, limit);
-        Ok(Ending { answers: std::mem::take(&mut self.early), status })
+        Ok(Ending { answers: std::mem::take(&mut self.early), status, ended_unix_ms })
     }
 
     fn judge_end(&mut self, status: Option<ExitStatus>, limit: Duration) {
@@ -428,6 +422,17 @@ impl Session {
         self.finish(&status.map_or_else(|| "killed by the suite".to_owned(), describe));
     }
 
+    /// Reads until standard output ends or `limit` after `start`.
+    fn read_to_end(&mut self, start: Instant, limit: Duration) {
+        while let Output::Line(bytes, ended) =
+            self.process.read(limit.saturating_sub(start.elapsed()))
+        {
+            if let Some(message) = self.read_line(&bytes, ended) {
+                self.sort(message);
+            }
+        }
+    }
+
     /// Kills the plugin's process without warning.
     pub(crate) fn kill(mut self) {
         self.process.signal(Signal::KILL);
@@ -438,16 +443,7 @@ impl Session {
     /// Waits for the process to end by itself, reading on.
     pub(crate) fn wait_end(&mut self, limit: Duration) -> Option<ExitStatus> {
         let start = Instant::now();
-        loop {
-            match self.process.read(limit.saturating_sub(start.elapsed())) {
-                Output::Line(bytes, ended) => {
-                    if let Some(message) = self.read_line(&bytes, ended) {
-                        self.sort(message);
-                    }
-                }
-                Output::End | Output::Silence => break,
-            }
-        }
+        self.read_to_end(start, limit);
         self.process.wait(limit.saturating_sub(start.elapsed()))
     }
 
@@ -497,6 +493,12 @@ impl Drop for Session {
             self.finish("killed by the suite");
         }
     }
+}
+
+/// The wall clock, which the suite's own children use too.
+pub(crate) fn unix_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Words as a shell would want them.

@@ -36,7 +36,9 @@ pub(crate) struct HostSetup {
     pub(crate) filled: PathBuf,
     /// Keys that a second build found there, and used.
     pub(crate) used_keys: BTreeSet<String>,
-    /// How often a plugin was started in the first build.
+    /// How often a plugin was started in that second build.
+    pub(crate) starts: usize,
+    /// Keys that the first build asked for.
     pub(crate) units: usize,
 }
 

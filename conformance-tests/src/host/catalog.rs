@@ -58,8 +58,8 @@ host_mutations! {
     OneId "BH-REQ-009",
     /// Sends requests without a deadline.
     NoDeadline "BH-REQ-010",
-    /// Names files with a leading slash.
-    AbsoluteNames "BH-FILE-001",
+    /// Names a file like a device of Windows.
+    DeviceNames "BH-FILE-001",
     /// Names two files the same.
     SameNames "BH-FILE-002",
     /// Sends relative paths.

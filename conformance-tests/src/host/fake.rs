@@ -183,7 +183,7 @@ impl Host {
             record("out/info", &folder.join("info"))?,
         ];
         match self.arguments.mutant {
-            Some(HostMutation::AbsoluteNames) => files[0]["name"] = "/out/library".into(),
+            Some(HostMutation::DeviceNames) => files[0]["name"] = "out/aux".into(),
             Some(HostMutation::SameNames) => files[1]["name"] = "out/LIBRARY".into(),
             Some(HostMutation::RelativePaths) => files[0]["path"] = "library".into(),
             Some(HostMutation::OwnedOutside) => files[0]["lease"] = "owned".into(),

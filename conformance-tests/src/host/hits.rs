@@ -67,6 +67,12 @@ fn used(builds: &mut Builds<'_>, requirement: &str) -> Outcome {
     let used = build.used_keys();
     let lost = builds.setup.used_keys.iter().find(|key| !used.contains(*key));
     require!(lost.is_none(), "a hit that was used before is not used with them: {lost:?}");
+    let starts = build.events("start").count();
+    let before = builds.setup.starts;
+    require!(
+        starts == before,
+        "the plugin was started {starts} times, without them {before} times"
+    );
     Ok(())
 }
 
@@ -144,10 +150,7 @@ fn content(builds: &mut Builds<'_>) -> Outcome {
 }
 
 fn size(builds: &mut Builds<'_>) -> Outcome {
-    let build = builds.build(Script::WrongSize)?;
-    let used = build.used_keys();
-    require!(used.is_empty(), "hits with wrong sizes were used: {used:?}");
-    Ok(())
+    unspoiled(builds, Script::WrongSize)
 }
 
 fn misfiled(builds: &mut Builds<'_>) -> Outcome {

@@ -76,6 +76,7 @@ fn fill(options: &Options) -> Outcome<(HostSetup, Finished)> {
         root: options.root.clone(),
         filled: options.root.join("fill/store"),
         used_keys: BTreeSet::new(),
+        starts: 0,
         units: 0,
     };
     let mut builds = Builds::new(&setup, "fill")?;
@@ -90,9 +91,11 @@ fn fill(options: &Options) -> Outcome<(HostSetup, Finished)> {
     let units = asked.collect::<BTreeSet<_>>().len();
     let second = builds.build(Script::Frozen).map_err(without)?;
     let used_keys = second.used_keys();
+    let starts = second.events("start").count();
     let (violations, evidence) = (builds.log.violations(), builds.log.evidence());
     drop(builds);
     setup.used_keys = used_keys;
+    setup.starts = starts;
     setup.units = units;
     Ok((setup, Finished { id: "host-descriptors", violations, evidence }))
 }

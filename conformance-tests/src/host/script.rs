@@ -291,27 +291,25 @@ impl Plugin {
             return Ok(json!({"id": id, "kind": "miss", "reason": {"code": "not-found"}}));
         };
         let mut files = record["files"].as_array().cloned().unwrap_or_default();
-        if self.script == Script::Borrowed {
-            files.iter_mut().for_each(|file| file["lease"] = "borrowed".into());
+        let mut seal = record["seal"].clone();
+        match self.script {
+            Script::Borrowed => files.iter_mut().for_each(|file| file["lease"] = "borrowed".into()),
+            Script::WrongContent | Script::Misfiled | Script::MissingFile | Script::WrongSize => {
+                self.spoil(request, &mut files)?;
+            }
+            _ => {}
         }
-        self.spoil(request, &mut files)?;
+        if self.script == Script::WrongSize {
+            // Nothing but the size gives it away.
+            seal = crate::wire::seal(request["key"].as_str().unwrap_or_default(), &files).into();
+        }
         self.note(json!({"event": "hit", "key": request["key"], "files": files}))?;
-        Ok(json!({"id": id, "kind": "hit", "seal": record["seal"], "files": files}))
+        Ok(json!({"id": id, "kind": "hit", "seal": seal, "files": files}))
     }
 
-    /// Makes a hit one that the host must not use.
+    /// Makes a hit one that the host must not use, of content that is found
+    /// again if it does.
     fn spoil(&self, request: &Value, files: &mut [Value]) -> io::Result<()> {
-        let consistent = match self.script {
-            Script::WrongContent => false,
-            Script::Misfiled | Script::MissingFile => true,
-            Script::WrongSize => {
-                files.iter_mut().for_each(|file| {
-                    file["size"] = (file["size"].as_u64().unwrap_or(0) + 1).into()
-                });
-                return Ok(());
-            }
-            _ => return Ok(()),
-        };
         let scratch = PathBuf::from(request["scratch"].as_str().unwrap_or_default());
         for (index, file) in files.iter_mut().enumerate() {
             let mut content = fs::read(file["path"].as_str().unwrap_or_default())?;
@@ -323,13 +321,15 @@ impl Plugin {
             let path = scratch.join(format!("spoiled-{index}"));
             fs::write(&path, &content)?;
             let digest = crate::wire::digest(&content);
-            // The build folder must not hold this content afterwards.
             self.note(json!({"event": "poison", "digest": digest, "name": file["name"]}))?;
             file["path"] = text(&path).into();
             file["lease"] = "owned".into();
-            if consistent {
+            if self.script != Script::WrongContent {
                 file["digest"] = digest.into();
                 file["size"] = content.len().into();
+            }
+            if self.script == Script::WrongSize {
+                file["size"] = (content.len() + 1).into();
             }
         }
         if self.script == Script::MissingFile

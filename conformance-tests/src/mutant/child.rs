@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::emit::Out;
 use super::server::Server;
+use crate::session::unix_ms;
 
 /// Arguments of the subcommand `fake-child`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -64,9 +65,7 @@ pub(crate) fn run(options: &ChildOptions) -> io::Result<ExitCode> {
 impl ChildOptions {
     fn note(&self, note: Value) -> io::Result<()> {
         let mut note = note;
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let now = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-        note["at-ms"] = now.into();
+        note["at-ms"] = unix_ms().into();
         let mut file = OpenOptions::new().append(true).create(true).open(&self.trace)?;
         // One write, so that children at once do not mix their lines.
         file.write_all(format!("{note}\n").as_bytes())

@@ -1,7 +1,10 @@
 //! The self-test: every broken plugin and every broken host against its suite.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use super::catalog::{Mutation, Role};
 use crate::command::{Template, this_program};
@@ -41,7 +44,7 @@ pub(crate) struct SelfTest<'a> {
     /// An existing folder for everything it writes.
     pub(crate) root: &'a Path,
     pub(crate) seed: u64,
-    /// Checks at once within one run of the plugin suite.
+    /// Rows at once; each runs its checks one after the other.
     pub(crate) jobs: usize,
     pub(crate) factor: f64,
     /// Runs only what a broken thing is made for, and a few ordinary sessions.
@@ -76,35 +79,72 @@ fn command(options: &[&str], filter: bool) -> Template {
     Template::new(&words, Path::new("/"))
 }
 
+/// One row to be made.
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    Right(&'static str, &'static [&'static str], bool),
+    Broken(Mutation),
+    Host,
+    BrokenHost(HostMutation),
+}
+
+impl Task {
+    fn name(self) -> String {
+        match self {
+            Self::Right(name, ..) => name.to_owned(),
+            Self::Broken(mutation) => mutation.name(),
+            Self::Host => "host".to_owned(),
+            Self::BrokenHost(mutation) => format!("host-{}", mutation.name()),
+        }
+    }
+}
+
+fn tasks() -> impl Iterator<Item = Task> {
+    let right = RIGHT.into_iter().map(|(name, options, filter)| Task::Right(name, options, filter));
+    let broken = Mutation::all().iter().map(|mutation| Task::Broken(*mutation));
+    let hosts = HostMutation::all().iter().map(|mutation| Task::BrokenHost(*mutation));
+    right.chain(broken).chain([Task::Host]).chain(hosts)
+}
+
 impl SelfTest<'_> {
     fn chosen(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == name)
     }
 
-    /// Runs the right things and the broken ones; every row is also reported
-    /// as soon as it is there.
-    pub(crate) fn run(&self, report: &mut dyn FnMut(&Row)) -> Outcome<Vec<Row>> {
-        let mut rows = Vec::new();
-        let mut keep = |row: Row| {
-            report(&row);
-            rows.push(row);
-        };
-        for (name, options, filter) in RIGHT.into_iter().filter(|right| self.chosen(right.0)) {
-            keep(self.plugin(name, None, command(options, filter), Vec::new())?);
-        }
-        for mutation in Mutation::all().iter().filter(|mutation| self.chosen(&mutation.name())) {
-            keep(self.mutant(*mutation)?);
-        }
-        if self.chosen("host") {
-            keep(self.host("host", None, Vec::new())?);
-        }
-        for mutation in HostMutation::all() {
-            let name = format!("host-{}", mutation.name());
-            if self.chosen(&name) {
-                keep(self.host_mutant(&name, *mutation)?);
+    /// Runs the right things and the broken ones, some at once; every row is
+    /// also reported as soon as it is there.
+    pub(crate) fn run(&self, report: &(dyn Fn(&Row) + Sync)) -> Outcome<Vec<Row>> {
+        let tasks: Vec<Task> = tasks().filter(|task| self.chosen(&task.name())).collect();
+        let next = AtomicUsize::new(0);
+        let rows = Mutex::new(BTreeMap::new());
+        let work = || {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(task) = tasks.get(index) else { return };
+                let row = self.row(*task);
+                if let Ok(row) = &row {
+                    report(row);
+                }
+                rows.lock().unwrap_or_else(PoisonError::into_inner).insert(index, row);
             }
+        };
+        thread::scope(|scope| {
+            for _ in 0..self.jobs.max(1) {
+                scope.spawn(work);
+            }
+        });
+        rows.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    }
+
+    fn row(&self, task: Task) -> Outcome<Row> {
+        match task {
+            Task::Right(name, options, filter) => {
+                self.plugin(name, None, command(options, filter), Vec::new())
+            }
+            Task::Broken(mutation) => self.mutant(mutation),
+            Task::Host => self.host("host", None, Vec::new()),
+            Task::BrokenHost(mutation) => self.host_mutant(&task.name(), mutation),
         }
-        Ok(rows)
     }
 
     fn mutant(&self, mutation: Mutation) -> Outcome<Row> {
@@ -144,7 +184,7 @@ impl SelfTest<'_> {
             seed: self.seed,
             only,
             factor: self.factor,
-            jobs: self.jobs,
+            jobs: 1,
             quick: true,
             root: root.path().to_owned(),
             reproduce: String::new(),

@@ -351,7 +351,7 @@ impl<'a> Bench<'a> {
         };
         walk(&self.folder, &mut |path, metadata| {
             let known = path.starts_with(&store) || ours.iter().any(|ours| path.starts_with(ours));
-            if !known && !(metadata.is_dir() && skeleton(path)) {
+            if !(known || metadata.is_dir() && skeleton(path)) {
                 stray(path.strip_prefix(&self.folder).unwrap_or(path));
             }
         });

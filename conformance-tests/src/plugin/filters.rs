@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::bench::{Bench, expect_hit, expect_stored};
 use super::{Check, Need, Run};
-use crate::session::{Session, short};
+use crate::session::{Session, short, unix_ms};
 use crate::verdict::{Outcome, Stop, fail, require};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -240,12 +240,6 @@ fn deadline(bench: &mut Bench<'_>) -> Outcome {
     session.close().map(|_| ())
 }
 
-/// The wall clock, which the child's notes use too.
-fn unix_ms() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
-}
-
 /// Whether the child noted `event`.
 fn child_noted(bench: &Bench<'_>, event: &str) -> Outcome<bool> {
     Ok(bench.child_notes()?.iter().any(|note| note["event"] == event))
@@ -266,7 +260,11 @@ fn waits_for_end(bench: &mut Bench<'_>) -> Outcome {
     let session = over(bench, &["--exit-delay-ms", "300"])?;
     let ending = session.close()?;
     require!(ending.status.is_some(), "the filter did not end");
-    require!(child_noted(bench, "exit")?, "the filter ended before its child had cleaned up");
+    let notes = bench.child_notes()?;
+    let cleaned_up = notes.iter().find(|note| note["event"] == "exit");
+    let cleaned_up = cleaned_up.and_then(|note| note["at-ms"].as_u64());
+    let before = cleaned_up.is_some_and(|at_ms| at_ms <= ending.ended_unix_ms);
+    require!(before, "the filter ended before its child had cleaned up");
     Ok(())
 }
 

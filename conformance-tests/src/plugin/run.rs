@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use super::bench::{Bench, says_stored};
+use super::bench::Bench;
 use super::performance::{Performance, measure};
 use super::{Capabilities, Check, Need, Run, Setup, checks};
 use crate::command::Template;
@@ -261,7 +261,8 @@ fn probe(setup: &Setup) -> Outcome<Capabilities> {
         && let Ok(answer) = bench.tell(&mut session, &entry)
     {
         // An honest `no`, `later` or error means there is nothing to find.
-        can.built = says_stored(&answer) || answer["kind"] != "done" && answer["kind"] != "error";
+        let declines = matches!(answer["stored"].as_str(), Some("no" | "later"));
+        can.built = !declines && answer["kind"] != "error";
     }
     can.entries = can.want && (can.built || seeded(&mut bench)?);
     can.changes_bytes = setup.missing(&[Need::Filter]).is_none() && changes_bytes(&bench)?;

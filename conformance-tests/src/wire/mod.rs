@@ -27,9 +27,15 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     format!("blake3:{}", blake3::hash(bytes).to_hex())
 }
 
-/// BLAKE3 of a file's content, as the protocol writes it.
+/// BLAKE3 of a regular file's content, as the protocol writes it. Never waits
+/// for a FIFO.
 pub(crate) fn digest_file(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let no_wait = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let mut file = File::options().read(true).custom_flags(no_wait).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
