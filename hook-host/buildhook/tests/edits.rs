@@ -33,8 +33,11 @@ fn another_checkout_compiles_nothing() {
 #[test]
 fn the_depth_of_a_checkout_does_not_matter() {
     let lab = Lab::new();
-    // The script that counts lies above both, so it is not at the same place for both.
-    let here = chain(&lab, "0").set("RUSTC", support::toolchain().join("bin/rustc"));
+    // What a compile looks at above the workspace counts, by how far above: here the script
+    // that counts and the folder for temporary files would be.
+    let here = chain(&lab, "0")
+        .set("RUSTC", support::toolchain().join("bin/rustc"))
+        .set("TMPDIR", std::env::temp_dir());
     here.cargo(&["build"]);
     let there = here.checkout("some/where/much/deeper");
     assert_eq!(there.cargo(&["build"]).hits(), ["app", "leaf", "mid", "other"]);
