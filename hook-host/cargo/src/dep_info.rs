@@ -66,7 +66,7 @@ impl DepInfo {
             let tokenised = roots.tokenise(Path::new(path));
             tokenised.to_str().map_or_else(|| path.to_owned(), str::to_owned)
         };
-        self.write(path, |_| None)
+        self.write(path, |_| None, |comment| roots.tokenise_text(comment))
     }
 
     /// The text for this build: folders from `roots`, values from `env`.
@@ -82,13 +82,15 @@ impl DepInfo {
             let resolved = roots.resolve(Path::new(path));
             resolved.and_then(|p| p.to_str().map(str::to_owned)).unwrap_or_default()
         };
-        Some(self.write(path, |name| env.text(name).map(str::to_owned)))
+        let value = |name: &str| env.text(name).map(str::to_owned);
+        Some(self.write(path, value, |comment| roots.resolve_text(comment, str::to_owned)))
     }
 
     fn write(
         &self,
         path: impl Fn(&str) -> String,
         value: impl Fn(&str) -> Option<String>,
+        comment: impl Fn(&str) -> String,
     ) -> String {
         let mut text = String::new();
         for (target, sources) in &self.rules {
@@ -113,8 +115,8 @@ impl DepInfo {
             }
             text.push('\n');
         }
-        for comment in &self.comments {
-            text.push_str(comment);
+        for line in &self.comments {
+            text.push_str(&comment(line));
             text.push('\n');
         }
         text
@@ -184,7 +186,7 @@ mod tests {
     const TEXT: &str = "/ws/target/debug/deps/foo-1.d: src/lib.rs src/a\\ b.rs ../x.rs\n\n\
         /ws/target/debug/deps/libfoo-1.rlib: src/lib.rs src/a\\ b.rs ../x.rs\n\n\
         src/lib.rs:\nsrc/a\\ b.rs:\n../x.rs:\n\n# env-dep:OUT_DIR=/ws/target/debug/build/x/out\n\
-        # env-dep:UNSET\n# env-dep:ODD=a\\nb\\\\c\n";
+        # env-dep:UNSET\n# env-dep:ODD=a\\nb\\\\c\n# checksum:sha256=1 file_len:2 /ws/a.rs\n";
 
     fn roots() -> Roots {
         Roots::new(
@@ -226,6 +228,7 @@ mod tests {
         assert!(restored.contains("# env-dep:OUT_DIR=/b/target/debug/build/x/out\n"));
         assert!(restored.contains("# env-dep:ODD=a\\nb\\\\c\n"));
         assert!(restored.contains("# env-dep:UNSET\n"));
+        assert!(restored.ends_with("# checksum:sha256=1 file_len:2 /b/a.rs\n"));
     }
 
     #[test]
