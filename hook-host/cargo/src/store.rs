@@ -315,6 +315,8 @@ fn offer(
     };
     match front.host.built_a_thing(&ask, &Built { files, cost_ms, replace }) {
         Outcome::Stored { .. } => Ok(()),
+        // A cache that is only read from. The unit was a miss, for a reason of its own.
+        Outcome::NotStored(reason) if reason.code == buildhook_host::reason::NOT_OFFERED => Ok(()),
         Outcome::NotStored(reason) => Err(Refusal {
             code: crate::codes::intern(&reason.code),
             detail: reason.message.unwrap_or_default(),
