@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use buildhook_protocol::limits::MAX_LINE_BYTES;
@@ -126,7 +127,8 @@ impl Sink {
     }
 }
 
-fn is_ready(file: &File, what: PollFlags, limit: Duration) -> io::Result<bool> {
+/// Waits until `file` is readable or writable, whichever `what` says; false: not in time.
+pub(super) fn is_ready(file: &impl AsFd, what: PollFlags, limit: Duration) -> io::Result<bool> {
     let timeout = Timespec {
         // Deadlines are cut to days.
         tv_sec: limit.as_secs() as i64,

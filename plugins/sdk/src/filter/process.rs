@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
+use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Depth;
@@ -16,8 +18,8 @@ const EXIT_GRACE: Duration = Duration::from_secs(1);
 const TERM_GRACE: Duration = Duration::from_millis(400);
 /// A child that asks for more time after the end gets no more than this.
 const LONGEST_DRAIN: Duration = Duration::from_secs(600);
-/// The first pause between two looks at a child that should be exiting; each is twice the
-/// one before, up to [`LONGEST_PAUSE`]. Most children exit within the first few.
+/// Where a process cannot be waited for with a time limit: the first pause between two looks
+/// at a child that should be exiting; each is twice the one before, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_micros(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 
@@ -63,6 +65,7 @@ pub(super) fn reap(child: &mut Child, limit: Duration) {
     }
 }
 
+/// Whether the child exits within `limit`.
 fn wait(child: &mut Child, limit: Duration) -> bool {
     let started = Instant::now();
     let mut pause = FIRST_PAUSE;
@@ -71,7 +74,24 @@ fn wait(child: &mut Child, limit: Duration) -> bool {
             return true;
         }
         let Some(left) = limit.checked_sub(started.elapsed()) else { return false };
-        std::thread::sleep(pause.min(left));
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        if !sleep_until_exit(child, left) {
+            std::thread::sleep(pause.min(left));
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
+}
+
+/// Sleeps until the child exits or `limit` is over. False: this system cannot.
+#[cfg(target_os = "linux")]
+fn sleep_until_exit(child: &Child, limit: Duration) -> bool {
+    use rustix::process::{PidfdFlags, pidfd_open};
+    // Not reaped yet, so the id is still its own.
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let handle = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    handle.is_some_and(|handle| super::lines::is_ready(&handle, PollFlags::IN, limit).is_ok())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sleep_until_exit(_: &Child, _: Duration) -> bool {
+    false
 }
