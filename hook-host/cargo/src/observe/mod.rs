@@ -30,7 +30,7 @@ use self::actors::{Actor, Actors, file_name, is_in_sysroot, is_recorder};
 use crate::inputs::{InputSet, Item};
 use crate::prepare::Prepared;
 use crate::refusal::Refusal;
-use crate::roots::{CARGO_HOME, TARGET, WORKSPACE};
+use crate::roots::{ABOVE, CARGO_HOME, TARGET, WORKSPACE};
 
 /// What a compile did, as far as the cache is concerned.
 #[derive(Debug, Default)]
@@ -146,6 +146,14 @@ impl<'a> Analysis<'a> {
         self.unit.roots.tokenise(path)
     }
 
+    /// The compiler and macros search the folders above the workspace one by one; what a
+    /// script or a linker reads there, it was told by name.
+    fn token_for(&self, actor: Actor, path: &Path) -> PathBuf {
+        let token = self.token(path);
+        let searches = matches!(actor, Actor::Compiler | Actor::Macro);
+        if !searches && token.starts_with(ABOVE) { path.to_owned() } else { token }
+    }
+
     /// Sorts what the compiler and its tools made into outputs, temporary files and what must
     /// not be. A launcher's own log is none of them.
     fn outputs(&self, seen: &mut Seen) -> Result<(), Refusal> {
@@ -194,7 +202,7 @@ impl<'a> Analysis<'a> {
                 if actor == Actor::Compiler && users.contains(object) {
                     return Err(Refusal::new("takes-environment", self.show(object)));
                 }
-                seen.add(Item::Path(self.token(object)), &name);
+                seen.add(Item::Path(self.token_for(actor, object)), &name);
             }
             if actor != Actor::Tool {
                 continue;
@@ -257,7 +265,7 @@ impl<'a> Analysis<'a> {
 
     fn listing(&self, actor: Actor, event: &Event, seen: &mut Seen) -> Result<(), Refusal> {
         let path = event.path();
-        let token = self.token(path);
+        let token = self.token_for(actor, path);
         if actor == Actor::Compiler {
             // The compiler lists every `-L` folder when it starts, to find crates by name.
             // Those of Cargo name each crate by its hash; in others a listing counts.
@@ -278,7 +286,7 @@ impl<'a> Analysis<'a> {
 
     fn path(&self, actor: Actor, event: &Event, seen: &mut Seen) -> Result<(), Refusal> {
         let path = event.path();
-        let token = self.token(path);
+        let token = self.token_for(actor, path);
         let found = event.outcome == Outcome::Found;
         if actor == Actor::Compiler && event.op == Op::Read && found {
             seen.opened.insert(path.to_owned());
@@ -342,7 +350,7 @@ impl<'a> Analysis<'a> {
     /// Folders above the workspace are searched one by one (for `clippy.toml`, say): how many
     /// there are then matters.
     fn above_workspace(&self, seen: &mut Seen) {
-        let above = Path::new(crate::roots::ABOVE);
+        let above = Path::new(ABOVE);
         let searched = seen.readers.keys().any(|item| match item {
             Item::Path(path) | Item::Listing(path) => path.starts_with(above),
             _ => false,
@@ -386,13 +394,17 @@ impl<'a> Analysis<'a> {
         })
     }
 
-    /// The compiler's own installation is in the key by content; devices and the kernel's
-    /// accounts of processes are no inputs; our own folder is ours.
+    /// The compiler's own installation is in the key by content; devices, the kernel's
+    /// accounts of processes and the place of temporary files are no inputs; our own folder
+    /// is ours.
     fn is_uninteresting(&self, path: &Path) -> bool {
         is_in_sysroot(self.unit, path)
             || is_device(path)
             || starts_with_any(path, &["/proc", "/sys"])
             || path.starts_with(self.unit.scratch_root())
+            || ["TMPDIR", "TMP", "TEMP"]
+                .iter()
+                .any(|n| self.unit.env.get(n) == Some(path.as_os_str()))
     }
 
     fn unicode(&self, path: &Path) -> Result<(), Refusal> {
