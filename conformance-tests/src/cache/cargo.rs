@@ -139,7 +139,7 @@ pub(super) fn observe(
         }
     }
     if !look.files.is_empty() {
-        list(place.target, place.target, look.files, &mut observed.files)?;
+        list(place.target, look.files, &mut observed.files)?;
     }
     if let Some(command) = look.sh {
         let mut shell = sandbox.command("sh", place.folder);
@@ -181,22 +181,21 @@ fn without_times(stdout: &str) -> String {
 
 /// Files below `folder` with one of the endings, save the incremental folder,
 /// whose names are random.
-fn list(
-    base: &Path,
-    folder: &Path,
-    endings: &[&str],
-    found: &mut BTreeSet<String>,
-) -> io::Result<()> {
+fn list(folder: &Path, endings: &[&str], found: &mut BTreeSet<String>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();
         let metadata = fs::metadata(&path)?;
         if metadata.is_dir() {
             if entry.file_name() != "incremental" {
-                list(base, &path, endings, found)?;
+                list(&path, endings, found)?;
             }
         } else if endings.iter().any(|end| entry_ends(&path, end)) {
-            let name = path.strip_prefix(base).unwrap_or(&path).display();
+            // The folder's own name is enough: above it a cache may have its own
+            // layout.
+            let parts: Vec<_> = path.components().rev().take(2).collect();
+            let name: PathBuf = parts.into_iter().rev().collect();
+            let name = name.display();
             let executable = metadata.permissions().mode() & 0o100 != 0;
             found.insert(format!(
                 "{name}{}{}",

@@ -31,8 +31,12 @@ pub(super) fn apply(step: &Step, folder: &Path, sandbox: &Sandbox) -> io::Result
         Step::Rename(from, to) => fs::rename(at(from), at(to)),
         Step::Copy(from, to) => copy(&at(from), &at(to)),
         Step::Link { at: link, to } => {
-            remove(&at(link))?;
-            symlink(sandbox.fill(to), at(link))
+            let link = at(link);
+            match fs::symlink_metadata(&link).is_ok_and(|m| m.is_symlink()) {
+                true => fs::remove_file(&link)?,
+                false => remove(&link)?,
+            }
+            symlink(sandbox.fill(to), link)
         }
         _ => Err(io::Error::other("not a step that changes files")),
     }
@@ -66,7 +70,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     } else if kind.is_symlink() && path.is_dir() && path.ends_with("target") {
         let real = path.canonicalize()?;
         remove_folder(&real)?;
-        fs::create_dir(real)
+        fs::create_dir_all(real)
     } else {
         fs::remove_file(path)
     }

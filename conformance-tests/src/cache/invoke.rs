@@ -108,7 +108,7 @@ impl Runner<'_> {
     /// and its server with it.
     fn in_small_cache(&self) -> Vec<String> {
         let server = |command: &Option<String>| match command {
-            Some(template) => format!("{};", self.sandbox.fill_option(template)),
+            Some(template) => format!("({}) >/dev/null 2>&1;", self.sandbox.fill_option(template)),
             None => String::new(),
         };
         let script = format!(
