@@ -374,16 +374,16 @@ impl Server {
 
     fn relocated(&self, request: &Value, kept: Vec<Value>) -> Vec<Value> {
         let sent = request["files"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let mut kept: Vec<Value> = kept
-            .into_iter()
-            .filter(|record| {
-                sent.iter().any(|file| {
-                    let same = |name: &&str| file[*name] == record[*name];
-                    ["name", "size", "digest", "executable"].iter().all(same)
-                        && file["path"] != record["path"]
-                })
-            })
-            .collect();
+        let sent: BTreeMap<&str, &Value> =
+            sent.iter().filter_map(|file| Some((file["name"].as_str()?, file))).collect();
+        let moved = |record: &Value| {
+            let Some(file) = sent.get(record["name"].as_str().unwrap_or_default()) else {
+                return false;
+            };
+            let same = |name: &&str| file[*name] == record[*name];
+            ["size", "digest", "executable"].iter().all(same) && file["path"] != record["path"]
+        };
+        let mut kept: Vec<Value> = kept.into_iter().filter(moved).collect();
         if self.is(Mutation::RelocatedVanishes) {
             for record in &mut kept {
                 record["path"] = text(&self.store.folder().join("vanished")).into();

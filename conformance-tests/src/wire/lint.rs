@@ -178,7 +178,9 @@ fn done(lint: &mut Lint, request: &Value, answer: &Value) {
         "`stored` is not `yes`, `already`, `later` or `no`",
     );
     let relocated = answer["relocated"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let sent = request["files"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let sent = request["files"].as_array().into_iter().flatten();
+    let sent: std::collections::BTreeMap<&str, &Value> =
+        sent.filter_map(|file| Some((file["name"].as_str()?, file))).collect();
     for record in relocated {
         file_members(lint, record);
         lint.expect(
@@ -186,12 +188,10 @@ fn done(lint: &mut Lint, request: &Value, answer: &Value) {
             "BH-BUILT-010",
             "a relocated file whose lease is not `shared`",
         );
-        let same = |original: &&Value| {
-            ["name", "size", "digest", "executable"]
-                .iter()
-                .all(|name| original[*name] == record[*name])
+        let same = |original: &&&Value| {
+            ["size", "digest", "executable"].iter().all(|name| original[*name] == record[*name])
         };
-        let original = sent.iter().find(same);
+        let original = sent.get(record["name"].as_str().unwrap_or_default()).filter(same);
         lint.expect(
             original.is_some_and(|original| original["path"] != record["path"]),
             "BH-BUILT-010",
