@@ -8,6 +8,7 @@ mod clear;
 mod config;
 mod doctor;
 mod explain;
+mod new_plugin;
 mod run;
 #[cfg(unix)]
 mod signals;
@@ -118,6 +119,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write a small, complete plugin in Rust into a new folder here.
+    NewPlugin {
+        /// What it is called; the folder and the executable are `buildhook-NAME`.
+        #[arg(value_parser = new_plugin::parse_name)]
+        name: String,
+        /// The folder of the crate `buildhook-sdk`; without it, the one of a registry.
+        #[arg(long, value_name = "DIR")]
+        sdk: Option<PathBuf>,
+    },
     /// Print a script that completes buildhook's commands in a shell.
     Completions {
         /// The shell.
@@ -212,6 +222,7 @@ fn dispatch(command: Command, env: &Environment) -> Result<Answer, Refusal> {
         Command::Clear { json } => clear::clear(env, json),
         Command::Allow { path, json } => allow::allow(env, path.as_deref(), json),
         Command::Deny { path, json } => allow::deny(env, path.as_deref(), json),
+        Command::NewPlugin { name, sdk } => new_plugin::new_plugin(env, &name, sdk.as_deref()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "buildhook", &mut script);
