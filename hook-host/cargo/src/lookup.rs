@@ -1,7 +1,7 @@
 //! Looking a unit up: every input set that is known for its action makes a candidate key.
 
 use buildhook_host::{Ask, Entry};
-use buildhook_protocol::{EntryName, Key, Purpose};
+use buildhook_protocol::{EntryName, Key, Purpose, ReasonCode};
 
 use crate::dep_info::DepInfo;
 use crate::frontend::{Account, Fate, Frontend, Hit};
@@ -84,13 +84,22 @@ impl Search<'_> {
         });
         let unit = &self.unit.unit;
         let ask = Ask { key, purpose, unit, scratch_root: &root, manifest: file.as_deref() };
-        match self.front.host.want_to_build(&ask) {
+        let answer = self.front.host.want_to_build(&ask);
+        if let Some(file) = &file {
+            // Lent until the answer only; swept with the folder when it cannot be removed.
+            let _ = fs_err::remove_file(file);
+        }
+        match answer {
             buildhook_host::Lookup::Hit(entry) => Some(entry),
             buildhook_host::Lookup::Miss(reason) => {
                 if purpose == Purpose::Outputs {
-                    let text = reason.message.unwrap_or_default();
-                    self.reason =
-                        Some(Refusal { code: crate::codes::intern(&reason.code), detail: text });
+                    if reason.code == ReasonCode::CORRUPT {
+                        self.corrupt.push(key);
+                    }
+                    self.reason = Some(Refusal {
+                        code: crate::codes::intern(&reason.code),
+                        detail: reason.message.unwrap_or_default(),
+                    });
                 }
                 None
             }
