@@ -1,0 +1,55 @@
+//! Where things lie in the bucket.
+//!
+//! ```text
+//! <prefix>/v1/outputs/<ab>/<key>         an entry record, by purpose
+//! <prefix>/v1/inputs/<ab>/<key>
+//! <prefix>/v1/blobs/<ab>/<digest>        content as it is
+//! <prefix>/v1/blobs/<ab>/<digest>.zst    content compressed with zstd
+//! ```
+//!
+//! `<ab>` are the first two digits: servers that keep objects in folders stay quick. The
+//! digest is always that of the content before compression.
+
+use buildhook_protocol::{Digest, Key, Purpose};
+
+use crate::record::Encoding;
+
+/// The format of records and blobs; another one lives beside it.
+const FORMAT: &str = "v1";
+
+/// The names of objects below one prefix.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    root: String,
+}
+
+impl Layout {
+    /// Below `prefix`, which is empty or has neither a leading nor a trailing slash.
+    pub(crate) fn new(prefix: &str) -> Self {
+        let root = if prefix.is_empty() { FORMAT.to_owned() } else { format!("{prefix}/{FORMAT}") };
+        Self { root }
+    }
+
+    /// The record of an entry.
+    pub(crate) fn record(&self, key: &Key, purpose: Purpose) -> String {
+        let folder = match purpose {
+            Purpose::Inputs => "inputs",
+            _ => "outputs",
+        };
+        self.object(folder, &key.0)
+    }
+
+    /// The content with this digest.
+    pub(crate) fn blob(&self, digest: &Digest, encoding: Encoding) -> String {
+        let mut name = self.object("blobs", digest);
+        if encoding == Encoding::Zstd {
+            name.push_str(".zst");
+        }
+        name
+    }
+
+    fn object(&self, folder: &str, digest: &Digest) -> String {
+        let hex = digest.to_hex();
+        format!("{}/{folder}/{}/{hex}", self.root, &hex[..2])
+    }
+}

@@ -1,0 +1,188 @@
+//! Faults of configuration are told apart; faults of the link are borne.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use buildhook_sdk::testing::{Session, contents};
+use serde_json::Value;
+
+use super::proxy::{Link, Proxy};
+use super::server::{Server, noise};
+
+/// What a plugin that was told something wrong answers, and what it says once.
+fn refused(mut session: Session, server: &Server) -> (Value, Value, String) {
+    let want = session.ask(server.fixture.want("k"));
+    let file = server.fixture.file("out/x", b"content", false);
+    let built = session.ask(server.fixture.built("k", &[file]));
+    let (status, stderr) = session.close();
+    assert!(status.success());
+    (want, built, stderr)
+}
+
+#[test]
+fn wrong_credentials_are_told_and_end_the_session() {
+    let server = Server::start();
+    for (name, value, words) in [
+        ("AWS_SECRET_ACCESS_KEY", "wrong", "the secret access key is wrong"),
+        ("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN", "does not know the access key"),
+    ] {
+        let mut command = server.plugin(&[]);
+        command.env(name, value);
+        let (want, built, stderr) = refused(Session::spawn(command), &server);
+        for answer in [&want, &built] {
+            assert_eq!(answer["error"]["kind"], "auth", "{answer}");
+            assert_eq!(answer["error"]["scope"], "session");
+        }
+        assert_eq!(stderr.matches(words).count(), 1, "{stderr}");
+    }
+}
+
+#[test]
+fn no_credentials_at_all_are_told() {
+    let server = Server::start();
+    let mut command = server.plugin(&[]);
+    command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    let (want, _, stderr) = refused(Session::spawn(command), &server);
+    assert_eq!(want["error"]["kind"], "auth", "{want}");
+    assert_eq!(stderr.matches("no valid credentials were found").count(), 1, "{stderr}");
+}
+
+#[test]
+fn anonymous_requests_that_are_denied_are_told() {
+    let server = Server::start();
+    let mut command = server.plugin(&["--anonymous"]);
+    command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    let (want, _, stderr) = refused(Session::spawn(command), &server);
+    assert_eq!(want["kind"], "miss", "{want}");
+    assert_eq!(stderr.matches("leave `anonymous` out").count(), 2, "reads and writes: {stderr}");
+}
+
+#[test]
+fn answers_of_other_servers_are_told_apart() {
+    let server = Server::start();
+    for (status, code, kind, words) in [
+        (404, "NoSuchBucket", "config", "there is no bucket `cache`"),
+        (403, "RequestTimeTooSkewed", "auth", "set the clock"),
+        (400, "ExpiredToken", "auth", "sign in again"),
+        (301, "PermanentRedirect", "config", "which region it is in"),
+    ] {
+        let proxy = Proxy::start(server.address, Link::Answers(status, code), &[]);
+        let session = Session::spawn(server.plugin_at(proxy.address, &[]));
+        let (want, _, stderr) = refused(session, &server);
+        assert_eq!(want["error"]["kind"], kind, "{code}: {want}");
+        assert_eq!(stderr.matches(words).count(), 1, "{code}: {stderr}");
+    }
+}
+
+#[test]
+fn denied_reads_are_misses_and_denied_writes_end_writing_only() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.address, Link::Answers(403, "AccessDenied"), &[]);
+    let mut session = Session::spawn(server.plugin_at(proxy.address, &[]));
+    for _ in 0..3 {
+        let miss = session.ask(server.fixture.want("k"));
+        assert_eq!(miss["reason"]["code"], "unavailable", "{miss}");
+    }
+    let file = server.fixture.file("out/x", b"content", false);
+    let request = server.fixture.built("k", &[file]);
+    assert_eq!(session.ask(request.clone())["stored"], "later");
+    // Answered when the upload has ended.
+    session.ask(server.fixture.want("k"));
+    assert_eq!(session.ask(request)["stored"], "no");
+    let stderr = session.close().1;
+    assert_eq!(stderr.matches("s3:ListBucket").count(), 2, "{stderr}");
+    assert_eq!(stderr.matches("nothing is stored").count(), 1, "{stderr}");
+}
+
+#[test]
+fn passing_faults_are_borne() {
+    let server = Server::start();
+    let blob = noise(8, 500_000);
+    server.store("k", &[("out/x", &blob, false)], &[]);
+    for faults in [
+        [Link::Resets, Link::Resets],
+        [Link::Answers(503, "SlowDown"), Link::Resets],
+        [Link::BreaksAfter(10), Link::BreaksAfter(100_000)],
+        [Link::BreaksAfter(1_000), Link::BreaksAfter(400_000)],
+    ] {
+        let proxy = Proxy::start(server.address, Link::Works, &faults);
+        let mut session = Session::spawn(server.plugin_at(proxy.address, &[]));
+        let hit = session.ask(server.fixture.want("k"));
+        assert_eq!(contents(&hit), [("out/x".to_owned(), blob.clone(), false)], "{faults:?}");
+        assert_eq!(session.close().1, "");
+    }
+}
+
+#[test]
+fn a_body_that_always_breaks_off_is_a_miss() {
+    let server = Server::start();
+    server.store("k", &[("out/x", &noise(9, 500_000), false)], &[]);
+    let proxy = Proxy::start(server.address, Link::BreaksAfter(100_000), &[]);
+    let mut session = Session::spawn(server.plugin_at(proxy.address, &[]));
+    let miss = session.ask(server.fixture.want("k"));
+    assert_eq!(miss["reason"]["code"], "unavailable", "{miss}");
+}
+
+#[test]
+fn uploads_survive_passing_faults() {
+    let server = Server::start();
+    let faults = [Link::Answers(500, "InternalError"), Link::Resets, Link::BreaksAfter(5)];
+    let proxy = Proxy::start(server.address, Link::Works, &faults);
+    let mut session = Session::spawn(server.plugin_at(proxy.address, &[]));
+    let content = noise(10, 2_000_000);
+    let file = server.fixture.file("out/x", &content, false);
+    assert_eq!(session.ask(server.fixture.built("k", &[file]))["stored"], "later");
+    assert_eq!(session.close().1, "");
+    let hit = server.session(&[]).ask(server.fixture.want("k"));
+    assert_eq!(contents(&hit)[0].1, content);
+}
+
+/// A server that only fails costs a few requests and is then left alone.
+#[test]
+fn storms_end_in_quiet() {
+    let server = Server::start();
+    for link in [Link::Answers(503, "SlowDown"), Link::Answers(429, "TooMany"), Link::Resets] {
+        let proxy = Proxy::start(server.address, link, &[]);
+        let mut session = Session::spawn(server.plugin_at(proxy.address, &[]));
+        for _ in 0..3 {
+            let miss = session.ask(server.fixture.want("k"));
+            assert_eq!(miss["reason"]["code"], "unavailable", "{miss}");
+        }
+        let before = proxy.connections();
+        for _ in 0..20 {
+            let miss = session.ask(server.fixture.want("k"));
+            assert_eq!(miss["reason"]["code"], "unavailable", "{miss}");
+        }
+        assert_eq!(proxy.connections(), before, "{link:?}");
+        let stderr = session.close().1;
+        assert_eq!(stderr.lines().count(), 1, "told once: {stderr}");
+    }
+}
+
+#[test]
+fn a_server_that_goes_away_makes_misses() {
+    let server = Server::start();
+    server.store("k", &[("out/x", &noise(11, 200_000), false)], &[]);
+    let proxy = Proxy::start(server.address, Link::Works, &[]);
+    let mut session = Session::spawn(server.plugin_at(proxy.address, &[]));
+    assert_eq!(session.ask(server.fixture.want("k"))["kind"], "hit");
+    proxy.vanish();
+    for _ in 0..10 {
+        assert_eq!(session.ask(server.fixture.want("k"))["kind"], "miss");
+    }
+    assert_eq!(session.close().1.lines().count(), 1);
+}
+
+#[test]
+fn deadlines_are_kept_whatever_the_server_does() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.address, Link::Silent, &[]);
+    let nobody: SocketAddr = proxy.address;
+    let mut session = Session::spawn(server.plugin_at(nobody, &[]));
+    let mut request = server.fixture.want("k");
+    request["deadline-ms"] = 400.into();
+    let started = Instant::now();
+    assert_eq!(session.ask(request)["kind"], "miss");
+    // The silence of a read may last 5 s: this was ended by the deadline.
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+}

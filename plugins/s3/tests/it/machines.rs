@@ -1,0 +1,143 @@
+//! Two machines share a bucket: other checkout folders, other `CARGO_HOME`s, other users'
+//! homes, and nothing but the bucket in common. Real Cargo, the real host, the real plugin.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use super::server::{ACCESS_KEY, BUCKET, PROGRAM, SECRET, Server};
+
+const FILES: &[(&str, &str)] = &[
+    ("Cargo.toml", "[workspace]\nresolver = '3'\nmembers = ['base', 'middle', 'app']\n"),
+    ("base/Cargo.toml", "[package]\nname = 'base'\nedition = '2024'\n"),
+    ("base/src/lib.rs", "pub fn answer() -> u32 { 42 }\n"),
+    (
+        "middle/Cargo.toml",
+        "[package]\nname = 'middle'\nedition = '2024'\n[dependencies]\nbase = { path = '../base' }\n",
+    ),
+    ("middle/src/lib.rs", "pub fn text() -> String { format!(\"{}!\", base::answer()) }\n"),
+    (
+        "app/Cargo.toml",
+        "[package]\nname = 'app'\nedition = '2024'\n[dependencies]\nmiddle = { path = '../middle' }\n",
+    ),
+    ("app/src/main.rs", "fn main() { println!(\"{}\", middle::text()); }\n"),
+];
+
+/// The host, built by the same Cargo into the same target folder as this test, with the
+/// person's wrappers and flags out of the way.
+fn host() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args(["build", "--quiet", "--package=buildhook", "--bins", "--message-format=json"])
+        .arg("--target-dir")
+        .arg(profile.parent().unwrap())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit());
+    if profile.ends_with("release") {
+        command.arg("--release");
+    }
+    for (variable, _) in std::env::vars_os() {
+        let text = variable.to_string_lossy();
+        let touches = ["CARGO_BUILD_", "CARGO_TARGET_", "CARGO_PROFILE_", "BUILDHOOK_"];
+        let is = ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "RUSTC"];
+        if is.contains(&&*text) || touches.iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&variable);
+        }
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "building the host");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .find(|path| path.file_stem().is_some_and(|stem| stem == "buildhook"))
+        .expect("the package has an executable")
+}
+
+fn toolchain() -> PathBuf {
+    let output = Command::new("rustc").arg("--print=sysroot").output().unwrap();
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end())
+}
+
+/// A machine with a checkout of its own; builds there, and returns what Cargo said.
+fn build(root: &Path, host: &Path, server: &Server, access_key: &str) -> Output {
+    let (checkout, home) = (root.join("some/checkout"), root.join("home"));
+    for (path, text) in FILES {
+        let path = checkout.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    for folder in ["home", "cargo"] {
+        std::fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    // The machine may be slow: what is counted are hits.
+    let config = root.join("config.toml");
+    let limits = "[limits]\nhello-ms = 60000\nwant-to-build-ms = 60000\nbuilt-a-thing-ms = 60000\n";
+    std::fs::write(&config, limits).unwrap();
+    let bin = toolchain().join("bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path =
+        std::env::join_paths(std::iter::once(bin.clone()).chain(std::env::split_paths(&path)));
+    Command::new(host)
+        .args(["run", "--json", "--"])
+        .arg(bin.join("cargo"))
+        .arg("build")
+        .env_clear()
+        .env("PATH", path.unwrap())
+        .env("HOME", home)
+        .env("CARGO_HOME", root.join("cargo"))
+        .env("CARGO_NET_OFFLINE", "true")
+        .env("BUILDHOOK_CACHE_DIR", root.join("state"))
+        .env("BUILDHOOK_CONFIG", config)
+        .env(
+            "BUILDHOOK_HOOK",
+            format!("'{PROGRAM}' --bucket={BUCKET} --endpoint=http://{} --wait", server.address),
+        )
+        .env("AWS_ACCESS_KEY_ID", access_key)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET)
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .current_dir(checkout)
+        .output()
+        .unwrap()
+}
+
+/// Crates and what became of them, sorted.
+fn outcomes(output: &Output) -> Vec<(String, String)> {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let summary = stderr.trim_end().lines().last().unwrap_or_default();
+    let summary: Value = serde_json::from_str(summary).unwrap_or_else(|_| panic!("{stderr}"));
+    let reports = summary["reports"].as_array().unwrap().iter();
+    let units = reports.flat_map(|report| report["units"].as_array().unwrap());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut outcomes: Vec<_> =
+        units.map(|unit| (text(&unit["crate-name"]), text(&unit["outcome"]))).collect();
+    outcomes.sort();
+    outcomes
+}
+
+fn all(outcome: &str) -> Vec<(String, String)> {
+    ["app", "base", "middle"].map(|name| (name.to_owned(), outcome.to_owned())).to_vec()
+}
+
+#[test]
+fn a_second_machine_builds_nothing() {
+    let (server, host) = (Server::start(), host());
+    let (first, second, third) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert_eq!(outcomes(&build(first.path(), &host, &server, ACCESS_KEY)), all("miss"));
+    let deeper = second.path().join("another/place");
+    let output = build(&deeper, &host, &server, ACCESS_KEY);
+    assert_eq!(outcomes(&output), all("hit"), "{}", String::from_utf8_lossy(&output.stderr));
+    let program = Command::new(deeper.join("some/checkout/target/debug/app")).output().unwrap();
+    assert_eq!(program.stdout, b"42!\n");
+
+    // A third one has no access: it builds by itself, and no secret is in what it says.
+    let output = build(third.path(), &host, &server, "AKIAUNKNOWN");
+    assert!(!outcomes(&output).iter().any(|(_, outcome)| outcome == "hit"));
+    let said = format!("{output:?}");
+    assert!(!said.contains(SECRET), "{said}");
+}

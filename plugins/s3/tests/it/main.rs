@@ -1,0 +1,8 @@
+//! The real executable against a real server: `s3s-fs` on loopback, signatures checked.
+#![cfg(unix)]
+
+mod faults;
+mod machines;
+mod proxy;
+mod server;
+mod store;

@@ -1,0 +1,242 @@
+//! What is stored comes back, and only that.
+
+use buildhook_sdk::testing::{Fixture, Session, contents};
+
+use super::server::{ACCESS_KEY, SECRET, Server, TOKEN, noise};
+
+#[test]
+fn what_is_stored_comes_back_whole() {
+    let server = Server::start();
+    let large = noise(1, 3_000_000);
+    let files: &[(&str, &[u8], bool)] = &[
+        ("log/stderr", b"", false),
+        ("out/a b/\u{fc}.d", b"x: y\n", false),
+        ("out/lib.rlib", &large, false),
+        ("out/program", &noise(2, 200_000), true),
+    ];
+    for options in [&[][..], &["--zstd=3", "--prefix=team/ci"], &["--prefix=/slashes/"]] {
+        server.store("k", files, options);
+        let mut session = server.session(options);
+        let hit = session.ask(server.fixture.want("k"));
+        let expected: Vec<_> =
+            files.iter().map(|(n, c, x)| ((*n).to_owned(), c.to_vec(), *x)).collect();
+        assert_eq!(contents(&hit), expected);
+        for file in hit["files"].as_array().unwrap() {
+            assert_eq!(file["lease"], "owned");
+            if file["executable"] == true {
+                use std::os::unix::fs::PermissionsExt as _;
+                let mode = std::fs::metadata(file["path"].as_str().unwrap()).unwrap().permissions();
+                assert_eq!(mode.mode() & 0o100, 0o100);
+            }
+        }
+        assert_eq!(session.ask(server.fixture.want("other"))["reason"]["code"], "not-found");
+        assert!(session.close().0.success());
+    }
+    assert_eq!(server.objects("team/ci/v1/outputs").len(), 1);
+    assert!(server.objects("team/ci/v1/blobs").iter().all(|path| path.extension().is_some()));
+}
+
+#[test]
+fn a_small_entry_is_one_object_and_a_blob_is_stored_once() {
+    let server = Server::start();
+    server.store("small", &[("out/x", &[7; 100_000], false)], &[]);
+    assert_eq!((server.objects("v1/outputs").len(), server.objects("v1/blobs").len()), (1, 0));
+
+    let blob = noise(3, 300_000);
+    server.store("a", &[("out/x", &blob, false), ("out/same", &blob, false)], &[]);
+    let [path] = &server.objects("v1/blobs")[..] else { panic!("one blob") };
+    let written = std::fs::metadata(path).unwrap().modified().unwrap();
+    server.store("b", &[("out/y", &blob, true)], &[]);
+    assert_eq!(server.objects("v1/blobs").len(), 1);
+    assert_eq!(std::fs::metadata(path).unwrap().modified().unwrap(), written, "sent again");
+    let hit = server.session(&[]).ask(server.fixture.want("b"));
+    assert_eq!(contents(&hit), [("out/y".to_owned(), blob, true)]);
+}
+
+#[test]
+fn a_session_finds_what_it_is_still_uploading() {
+    let server = Server::start();
+    let mut session = server.session(&[]);
+    for round in 0..5 {
+        let content = noise(round, 400_000);
+        let file = server.fixture.file("out/x", &content, false);
+        let built = server.fixture.built("k", std::slice::from_ref(&file));
+        assert_eq!(session.ask(built)["stored"], "later");
+        // The lease has ended: whatever happens to the file does not change the entry.
+        std::fs::write(&file.path, b"changed").unwrap();
+        let hit = session.ask(server.fixture.want("k"));
+        assert_eq!(contents(&hit), [("out/x".to_owned(), content, false)]);
+    }
+}
+
+#[test]
+fn a_session_that_waits_says_yes_when_the_entry_is_there() {
+    let server = Server::start();
+    let mut session = server.session(&["--wait"]);
+    let content = noise(12, 400_000);
+    let file = server.fixture.file("out/x", &content, false);
+    assert_eq!(session.ask(server.fixture.built("k", &[file]))["stored"], "yes");
+    let hit = server.session(&[]).ask(server.fixture.want("k"));
+    assert_eq!(contents(&hit), [("out/x".to_owned(), content, false)]);
+}
+
+#[test]
+fn nothing_is_sent_before_the_first_request() {
+    // Nobody listens there.
+    let server = Server::start();
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let session = Session::spawn(server.plugin_at(address, &[]));
+    assert_eq!(session.hello()["hooks"].as_array().unwrap().len(), 2);
+    let (status, stderr) = session.close();
+    assert!(status.success());
+    assert_eq!(stderr, "");
+}
+
+#[test]
+fn damage_in_the_bucket_is_a_miss_and_is_repaired() {
+    let server = Server::start();
+    let blob = noise(4, 300_000);
+    let files: &[(&str, &[u8], bool)] = &[("out/x", &blob, false), ("out/small", b"s", false)];
+    let damages: [&dyn Fn(); 4] = [
+        &|| {
+            let path = &server.objects("v1/blobs")[0];
+            let mut wrong = std::fs::read(path).unwrap();
+            wrong[1000] ^= 1;
+            std::fs::write(path, wrong).unwrap();
+        },
+        &|| std::fs::write(&server.objects("v1/blobs")[0], b"short").unwrap(),
+        &|| std::fs::remove_file(&server.objects("v1/blobs")[0]).unwrap(),
+        &|| {
+            let path = &server.objects("v1/outputs")[0];
+            let text = std::fs::read_to_string(path).unwrap();
+            std::fs::write(path, text.replacen("out/x", "out/y", 1)).unwrap();
+        },
+    ];
+    server.store("k", files, &[]);
+    for damage in damages {
+        damage();
+        let mut session = server.session(&[]);
+        let miss = session.ask(server.fixture.want("k"));
+        assert_eq!(miss["reason"]["code"], "corrupt", "{miss}");
+        let records: Vec<_> = files.iter().map(|(n, c, x)| server.fixture.file(n, c, *x)).collect();
+        session.ask(server.fixture.built("k", &records));
+        assert_eq!(session.close().1, "");
+        let hit = server.session(&[]).ask(server.fixture.want("k"));
+        assert_eq!(contents(&hit).len(), 2);
+    }
+}
+
+#[test]
+fn a_record_of_another_entry_is_no_hit() {
+    let server = Server::start();
+    server.store("k", &[("out/x", b"content", false)], &[]);
+    let hex = Fixture::key("other").0.to_hex();
+    let path = server.bucket().join("v1/outputs").join(&hex[..2]).join(&hex);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::copy(&server.objects("v1/outputs")[0], path).unwrap();
+    let miss = server.session(&[]).ask(server.fixture.want("other"));
+    assert_eq!(miss["reason"]["code"], "corrupt");
+}
+
+#[test]
+fn a_file_that_contradicts_its_record_is_not_stored() {
+    let server = Server::start();
+    let mut session = server.session(&[]);
+    for size in [10, 300_000] {
+        let file = server.fixture.file("out/x", &noise(5, size), false);
+        std::fs::write(&file.path, noise(6, size)).unwrap();
+        assert_eq!(session.ask(server.fixture.built("k", &[file]))["stored"], "no");
+    }
+    session.close();
+    assert_eq!(server.objects("").len(), 0);
+}
+
+#[test]
+fn credentials_come_from_a_profile_or_a_process_too() {
+    let server = Server::start();
+    server.store("k", &[("out/x", b"content", false)], &[]);
+    let aws = server.home().join(".aws");
+    std::fs::create_dir(&aws).unwrap();
+    let script = server.home().join("process");
+    let answer =
+        format!(r#"{{"Version":1,"AccessKeyId":"{ACCESS_KEY}","SecretAccessKey":"{SECRET}"}}"#);
+    std::fs::write(&script, answer).unwrap();
+    std::fs::write(
+        aws.join("credentials"),
+        format!("[team]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET}\n"),
+    )
+    .unwrap();
+    std::fs::write(
+        aws.join("config"),
+        format!("[profile tool]\ncredential_process = /bin/cat {}\n", script.display()),
+    )
+    .unwrap();
+    for profile in ["team", "tool"] {
+        let mut command = server.plugin(&["--profile", profile]);
+        command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        let mut session = Session::spawn(command);
+        let hit = session.ask(server.fixture.want("k"));
+        assert_eq!(hit["kind"], "hit", "{profile}: {hit} {}", session.close().1);
+    }
+}
+
+#[test]
+fn the_file_says_the_same_as_the_command_line() {
+    let server = Server::start();
+    server.store("k", &[("out/x", b"content", false)], &["--prefix=p"]);
+    let file = server.home().join("s3.toml");
+    let text = format!("bucket = 'cache'\nprefix = 'p'\nendpoint = 'http://{}'\n", server.address);
+    std::fs::write(&file, &text).unwrap();
+    let arguments = ["--config", file.to_str().unwrap()];
+    let mut command = std::process::Command::new(super::server::PROGRAM);
+    command
+        .env_clear()
+        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET)
+        .args(arguments);
+    assert_eq!(Session::spawn(command).ask(server.fixture.want("k"))["kind"], "hit");
+
+    std::fs::write(&file, text + "buckets = 3\n").unwrap();
+    let session = Session::start(super::server::PROGRAM, arguments);
+    let message = session.hello()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("s3.toml:4: unknown field `buckets`"), "{message}");
+    assert!(message.contains("did you mean `bucket`?"), "{message}");
+    assert_eq!(session.close().0.code(), Some(2));
+}
+
+/// Whatever happens, neither the secret nor the token is in an answer, on standard error, or
+/// in the bucket.
+#[test]
+fn secrets_are_found_nowhere() {
+    let server = Server::start();
+    let mut seen = String::new();
+    for (access_key, secret, bucket) in [
+        (ACCESS_KEY, SECRET, "cache"),
+        (ACCESS_KEY, SECRET, "absent"),
+        (ACCESS_KEY, "planted-secret/wrong", "cache"),
+        ("AKIATESTUNKNOWN", SECRET, "cache"),
+    ] {
+        let mut command = server.plugin(&["--bucket", bucket]);
+        command
+            .env("AWS_ACCESS_KEY_ID", access_key)
+            .env("AWS_SECRET_ACCESS_KEY", secret)
+            .env("AWS_SESSION_TOKEN", TOKEN)
+            .env("RUST_LOG", "trace");
+        let mut session = Session::spawn(command);
+        seen += &session.hello().to_string();
+        let file = server.fixture.file("out/x", &noise(7, 200_000), false);
+        for request in
+            [server.fixture.want("k"), server.fixture.built("k", &[file]), server.fixture.want("k")]
+        {
+            seen += &session.ask(request).to_string();
+        }
+        seen += &session.close().1;
+    }
+    for path in server.objects("") {
+        seen += &String::from_utf8_lossy(&std::fs::read(path).unwrap());
+    }
+    assert!(seen.contains("\"hit\""), "one of them worked");
+    for secret in ["planted-secret", TOKEN, "Signature="] {
+        assert!(!seen.contains(secret), "{secret} is in {seen}");
+    }
+}
