@@ -51,8 +51,14 @@ impl Sign {
             Err(reason) => return Ok(declined(reason)),
         };
         let mut signatures = vec![(name, signature)];
+        if built.replace {
+            // Records of inputs always come so; others may have signed the same one.
+            signatures.extend(self.existing(call, &statement)?.others);
+        }
         let mut answer = self.offer(call, "first", &signatures, built.replace)?;
-        if answer.members().get("stored").and_then(Value::as_str) == Some("already") {
+        if !built.replace
+            && answer.members().get("stored").and_then(Value::as_str) == Some("already")
+        {
             let existing = self.existing(call, &statement)?;
             if !existing.stands {
                 signatures.extend(existing.others);
