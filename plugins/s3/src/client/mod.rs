@@ -147,7 +147,10 @@ impl Client {
         let mut attempts = 0;
         loop {
             if deadline.has_passed() {
-                self.breaker.failed(Instant::now());
+                // Says nothing about the server when it was never asked.
+                if attempts > 0 {
+                    self.breaker.failed(Instant::now());
+                }
                 return Err(Fault::Late);
             }
             let why = match attempt() {

@@ -1,6 +1,5 @@
 //! Faults of configuration are told apart; faults of the link are borne.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use buildhook_sdk::testing::{Session, contents};
@@ -174,15 +173,47 @@ fn a_server_that_goes_away_makes_misses() {
 }
 
 #[test]
+fn the_region_that_the_server_names_is_taken() {
+    let server = Server::start();
+    server.store("k", &[("out/x", b"content", false)], &[]);
+    let proxy = Proxy::start(server.address, Link::Works, &[Link::Elsewhere("eu-central-1")]);
+    let mut session = Session::spawn(server.plugin_at(proxy.address, &["--region=us-west-2"]));
+    assert_eq!(session.ask(server.fixture.want("k"))["kind"], "hit");
+    assert_eq!(session.close().1, "");
+
+    let proxy = Proxy::start(server.address, Link::Elsewhere("us-west-2"), &[]);
+    let session = Session::spawn(server.plugin_at(proxy.address, &["--region=us-west-2"]));
+    let (want, _, stderr) = refused(session, &server);
+    assert_eq!(want["error"]["kind"], "config", "{want}");
+    assert!(stderr.contains("does not accept the region `us-west-2`"), "{stderr}");
+}
+
+#[test]
+fn a_server_without_tls_is_told() {
+    let server = Server::start();
+    let mut command = std::process::Command::new(super::server::PROGRAM);
+    command
+        .env_clear()
+        .env("AWS_ACCESS_KEY_ID", "x")
+        .env("AWS_SECRET_ACCESS_KEY", "x")
+        .args(["--bucket=cache", &format!("--endpoint=https://{}", server.address)]);
+    let (want, _, stderr) = refused(Session::spawn(command), &server);
+    assert_eq!(want["error"]["kind"], "config", "{want} {stderr}");
+    assert_eq!(stderr.matches("no secure connection").count(), 1, "{stderr}");
+}
+
+#[test]
 fn deadlines_are_kept_whatever_the_server_does() {
     let server = Server::start();
-    let proxy = Proxy::start(server.address, Link::Silent, &[]);
-    let nobody: SocketAddr = proxy.address;
-    let mut session = Session::spawn(server.plugin_at(nobody, &[]));
-    let mut request = server.fixture.want("k");
-    request["deadline-ms"] = 400.into();
-    let started = Instant::now();
-    assert_eq!(session.ask(request)["kind"], "miss");
-    // The silence of a read may last 5 s: this was ended by the deadline.
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    server.store("k", &[("out/x", b"content", false)], &[]);
+    for link in [Link::Silent, Link::Trickles] {
+        let proxy = Proxy::start(server.address, link, &[]);
+        let mut session = Session::spawn(server.plugin_at(proxy.address, &[]));
+        let mut request = server.fixture.want("k");
+        request["deadline-ms"] = 400.into();
+        let started = Instant::now();
+        assert_eq!(session.ask(request)["kind"], "miss", "{link:?}");
+        // Silence may last 5 s, and a kilobyte trickles for 20 s: the deadline ended it.
+        assert!(started.elapsed() < Duration::from_secs(4), "{link:?}: {:?}", started.elapsed());
+    }
 }

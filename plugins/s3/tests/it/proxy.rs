@@ -5,6 +5,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What is passed on at once.
+const PIECE_BYTES: usize = 16 * 1024;
 
 /// What becomes of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +21,10 @@ pub(crate) enum Link {
     BreaksAfter(usize),
     /// It breaks at once.
     Resets,
+    /// Its first request is told that the bucket is in this region.
+    Elsewhere(&'static str),
+    /// A byte comes back every 20 ms.
+    Trickles,
     /// Nothing comes back.
     Silent,
 }
@@ -92,9 +100,13 @@ impl Shared {
     fn serve(&self, client: &TcpStream, link: Link) {
         self.open.lock().unwrap().push(client.try_clone().unwrap());
         match link {
-            Link::Works => self.relay(client, usize::MAX),
-            Link::BreaksAfter(bytes) => self.relay(client, bytes),
-            Link::Answers(status, code) => answer(client, status, code),
+            Link::Works => self.relay(client, usize::MAX, PIECE_BYTES),
+            Link::BreaksAfter(bytes) => self.relay(client, bytes, PIECE_BYTES),
+            Link::Trickles => self.relay(client, usize::MAX, 1),
+            Link::Answers(status, code) => answer(client, status, code, ""),
+            Link::Elsewhere(region) => {
+                answer(client, 400, "AuthorizationHeaderMalformed", region);
+            }
             Link::Resets => {}
             Link::Silent => {
                 // Until the client gives up.
@@ -104,7 +116,7 @@ impl Shared {
         let _ = client.shutdown(Shutdown::Both);
     }
 
-    fn relay(&self, client: &TcpStream, limit: usize) {
+    fn relay(&self, client: &TcpStream, limit: usize, piece: usize) {
         let Ok(server) = TcpStream::connect(self.server) else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
@@ -113,7 +125,7 @@ impl Shared {
             let _ = to.shutdown(Shutdown::Both);
         });
         let mut left = limit;
-        let mut buffer = [0; 16 * 1024];
+        let mut buffer = vec![0; piece];
         while left > 0 {
             let want = left.min(buffer.len());
             let Ok(read @ 1..) = (&server).read(&mut buffer[..want]) else { break };
@@ -121,6 +133,9 @@ impl Shared {
                 break;
             }
             left -= read;
+            if piece == 1 {
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
         let _ = (server.shutdown(Shutdown::Both), client.shutdown(Shutdown::Both));
         let _ = up.join();
@@ -128,7 +143,7 @@ impl Shared {
 }
 
 /// Reads one request with its body, so that the client sees the answer and no reset.
-fn answer(client: &TcpStream, status: u16, code: &str) {
+fn answer(client: &TcpStream, status: u16, code: &str, region: &str) {
     let mut reader = BufReader::new(client);
     let mut length = 0;
     loop {
@@ -148,7 +163,7 @@ fn answer(client: &TcpStream, status: u16, code: &str) {
         }
     }
     let _ = std::io::copy(&mut reader.take(length), &mut std::io::sink());
-    let document = format!("<Error><Code>{code}</Code><Message>x</Message></Error>");
+    let document = format!("<Error><Code>{code}</Code><Region>{region}</Region></Error>");
     let head = format!(
         "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         document.len()
