@@ -8,7 +8,7 @@ use buildhook_protocol::{Digest, FileRecord, Lease};
 use buildhook_sdk::files::{self, CopyError};
 
 use crate::layout::Layout;
-use crate::platform::{self, look};
+use crate::platform::{self, Reflink, look};
 use crate::record::StoredFile;
 
 /// The blobs of one store.
@@ -99,11 +99,13 @@ impl Blobs {
         let source = files::open(file).map_err(|error| Refused::Offer(error.to_string()))?;
         let target = create(temporary).map_err(Refused::Store)?;
         if !self.no_reflink.load(Ordering::Relaxed) {
-            if platform::reflink(&source, &target) {
+            match platform::reflink(&source, &target) {
                 // The clone is what is kept, so the clone is what is verified.
-                return verify_at(file, temporary);
+                Reflink::Done => return verify_at(file, temporary),
+                // The next file may come from the store's own file system.
+                Reflink::Elsewhere => {}
+                Reflink::Unsupported => self.no_reflink.store(true, Ordering::Relaxed),
             }
-            self.no_reflink.store(true, Ordering::Relaxed);
         }
         files::read_verified_from(source, file, target).map_err(refused)
     }

@@ -108,16 +108,30 @@ pub(crate) fn mark_published(file: &File) -> io::Result<()> {
     file.file().set_modified(published())
 }
 
-/// Makes `target`, an empty file, share the content of `source`. False: not on this file
-/// system; `target` is still empty.
-pub(crate) fn reflink(source: &File, target: &File) -> bool {
+/// What came of an attempt to share content between files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reflink {
+    /// The target has the source's content.
+    Done,
+    /// Not between these two, which lie on different file systems; the target is still empty.
+    Elsewhere,
+    /// Not on this file system or machine at all; the target is still empty.
+    Unsupported,
+}
+
+/// Makes `target`, an empty file, share the content of `source`.
+pub(crate) fn reflink(source: &File, target: &File) -> Reflink {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
-        rustix::fs::ioctl_ficlone(target.file(), source.file()).is_ok()
+        match rustix::fs::ioctl_ficlone(target.file(), source.file()) {
+            Ok(()) => Reflink::Done,
+            Err(rustix::io::Errno::XDEV) => Reflink::Elsewhere,
+            Err(_) => Reflink::Unsupported,
+        }
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     {
         let _ = (source, target);
-        false
+        Reflink::Unsupported
     }
 }
