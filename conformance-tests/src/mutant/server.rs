@@ -256,7 +256,8 @@ impl Server {
             Some(Mutation::IgnoresDeadline) => {
                 let deadline_ms = request["deadline-ms"].as_u64().unwrap_or(0);
                 if deadline_ms <= 2_000 {
-                    sleep(Duration::from_millis(deadline_ms + 300));
+                    // Later than a check that is twice as patient would wait.
+                    sleep(Duration::from_millis(deadline_ms * 2 + 300));
                 }
             }
             Some(Mutation::WritesToWorkingFolder) => fs::write("mutant.log", "a request came\n")?,

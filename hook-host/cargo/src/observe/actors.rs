@@ -96,6 +96,13 @@ impl<'a> Actors<'a> {
         }
     }
 
+    /// Whether `path` has the compiler's name: where a script finds that does not matter, since
+    /// its content is in the key.
+    pub(super) fn is_named_like_compiler(&self, path: &Path) -> bool {
+        let process = self.observation.process(self.compiler);
+        path.file_name().is_some_and(|name| process.executable.file_name() == Some(name))
+    }
+
     /// Whether an object loaded into the compiler is a macro, or something that one brought.
     pub(super) fn is_macro(&self, object: &Path) -> bool {
         let name = object.file_name().unwrap_or_default().to_string_lossy();

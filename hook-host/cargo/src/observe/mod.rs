@@ -10,7 +10,7 @@
 //! - a **tool** (a process that the compiler started: the C driver, the linker) counts in
 //!   full, the program itself and the libraries it loads included;
 //! - a **launcher** (a script named by `RUSTC`) counts with the files that it reads, but for
-//!   a log that it writes.
+//!   a log that it writes and the compiler that it looks for.
 //!
 //! What cannot be described refuses the unit, by name. Nothing is guessed.
 //!
@@ -309,8 +309,9 @@ impl<'a> Analysis<'a> {
             // An output of an earlier build, about to be replaced.
             return Ok(());
         }
-        let own_log = actor == Actor::Launcher && self.observation.is_made(path);
-        if own_log || self.is_uninteresting(path) {
+        let launchers_own = actor == Actor::Launcher
+            && (self.observation.is_made(path) || self.actors.is_named_like_compiler(path));
+        if launchers_own || self.is_uninteresting(path) {
             return Ok(());
         }
         if actor == Actor::Compiler && self.crate_folders.iter().any(|f| token.starts_with(f)) {
