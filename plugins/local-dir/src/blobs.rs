@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use buildhook_protocol::{Digest, FileRecord, Lease};
+use buildhook_sdk::entry::StoredFile;
 use buildhook_sdk::files::{self, CopyError};
 
 use crate::layout::Layout;
 use crate::platform::{self, Reflink, look};
-use crate::record::StoredFile;
 
 /// The blobs of one store.
 #[derive(Debug)]

@@ -39,7 +39,6 @@ mod blobs;
 mod collect;
 mod layout;
 mod platform;
-mod record;
 mod report;
 mod store;
 mod trouble;

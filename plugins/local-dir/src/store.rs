@@ -7,15 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use buildhook_protocol::{FileRecord, Key, Lease, Purpose, ReasonCode, Stored};
+use buildhook_sdk::entry::{Record, StoredFile};
 use buildhook_sdk::{Built, Call, Done, Hit, Want};
 
 use crate::Limits;
 use crate::blobs::{Blobs, Kept, Refused, create, is_sound, publish};
 use crate::layout::Layout;
 use crate::platform;
-use crate::record::{MAX_BYTES, Record, StoredFile};
 use crate::trouble::{Meaning, Trouble, meaning};
 
+/// Longest entry file that is read, in bytes. As long as the longest message: an entry that
+/// came in one fits.
+const MAX_RECORD_BYTES: u64 = 16 * 1024 * 1024;
 /// Tells programs that back up or search that there is nothing here to keep:
 /// <https://bford.info/cachedir/>. The signature is the one that page gives.
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
@@ -147,13 +150,8 @@ impl Store {
             }
             kept.push(self.blobs.keep(&self.layout, file, built.replace)?);
         }
-        let record = Record {
-            key: call.key,
-            purpose: call.purpose,
-            seal: built.seal.clone(),
-            cost_ms: built.cost_ms,
-            files: built.files.iter().map(StoredFile::from).collect(),
-        };
+        let files = built.files.iter().map(StoredFile::from).collect();
+        let record = Record::new(call, built, files);
         let content = record.encode();
         self.write_entry(&self.layout.entry(call.purpose, &call.key), &content)
             .map_err(Refused::Store)?;
@@ -202,14 +200,7 @@ impl Store {
 
     /// The record under which a stored file is offered.
     fn shared(&self, file: &StoredFile) -> FileRecord {
-        FileRecord {
-            name: file.name.clone(),
-            path: self.layout.blob(&file.digest, file.executable),
-            size: file.size,
-            digest: file.digest,
-            executable: file.executable,
-            lease: Lease::Shared,
-        }
+        file.offer(self.layout.blob(&file.digest, file.executable), Lease::Shared)
     }
 
     /// The answer, with the blobs offered in place of the files that were given.
@@ -229,7 +220,7 @@ impl Store {
 pub(crate) fn read_record(path: &Path) -> io::Result<Option<Record>> {
     let file = platform::open_no_follow(path)?;
     let mut content = Vec::new();
-    file.take(MAX_BYTES).read_to_end(&mut content)?;
+    file.take(MAX_RECORD_BYTES).read_to_end(&mut content)?;
     Ok(Record::decode(&content))
 }
 

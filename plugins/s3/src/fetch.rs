@@ -1,19 +1,19 @@
 //! A hit: one request for the record, then its blobs in parallel, each verified on its way
 //! into the scratch folder.
 
-use std::io::{Read, Write as _};
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use buildhook_protocol::{FileRecord, Lease};
+use buildhook_sdk::entry::{Encoding, Record, StoredFile};
 use buildhook_sdk::files::{Hashed, unique_name};
+use buildhook_sdk::remote::{MAX_RECORD_BYTES, deliver, inlined};
 use buildhook_sdk::{Call, Deadline, Hit};
 use fs_err::File;
 
 use crate::client::{Client, Fault, Trouble};
 use crate::layout::Layout;
-use crate::record::{Encoding, MAX_BYTES, Record, StoredFile};
 
 /// Blobs of one entry that are fetched at once. Entries of compilers have two or three.
 const MAX_PARALLEL: usize = 8;
@@ -32,15 +32,16 @@ pub(crate) fn fetch(
         record.files.iter().map(|_| call.scratch.join(unique_name())).collect();
     let mut blobs = Vec::new();
     for (file, path) in record.files.iter().zip(&paths) {
-        match file.inlined() {
+        match inlined(file) {
             Some(Some(content)) => fs_err::write(path, content).map_err(local)?,
             Some(None) => return Err(corrupt(file, "its content is damaged")),
             None => blobs.push((file, path.as_path())),
         }
     }
     fetch_blobs(client, layout, &blobs, deadline)?;
-    let files = record.files.into_iter().zip(paths).map(|(file, path)| offer(file, path));
-    Ok(Hit { seal: record.seal, files: files.collect::<Result<_, _>>()?, cost_ms: record.cost_ms })
+    let files = record.files.iter().zip(paths).map(|(file, path)| deliver(file, path));
+    let files = files.collect::<io::Result<_>>().map_err(local)?;
+    Ok(Hit { seal: record.seal, files, cost_ms: record.cost_ms })
 }
 
 fn fetch_record(
@@ -51,13 +52,13 @@ fn fetch_record(
 ) -> Result<Record, Fault> {
     let content = client.get(&layout.record(&call.key, call.purpose), deadline, |body| {
         let mut content = Vec::new();
-        let read = body.take(MAX_BYTES + 1).read_to_end(&mut content);
+        let read = body.take(MAX_RECORD_BYTES + 1).read_to_end(&mut content);
         read.map(|_| content).map_err(|error| Trouble::Content(error.to_string()))
     })?;
     let record = Record::decode(&content)
-        .filter(|_| content.len() as u64 <= MAX_BYTES)
+        .filter(|_| content.len() as u64 <= MAX_RECORD_BYTES)
         .ok_or_else(|| Fault::Corrupt("the entry's record is damaged".to_owned()))?;
-    if record.key != call.key || record.purpose != call.purpose {
+    if !record.answers(call) {
         return Err(Fault::Corrupt("the record is that of another entry".to_owned()));
     }
     Ok(record)
@@ -136,26 +137,10 @@ fn copy_verified(source: impl Read, file: &StoredFile, sink: File) -> Result<(),
     Ok(())
 }
 
-fn offer(file: StoredFile, path: PathBuf) -> Result<FileRecord, Fault> {
-    #[cfg(unix)]
-    if file.executable {
-        use std::os::unix::fs::PermissionsExt as _;
-        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).map_err(local)?;
-    }
-    Ok(FileRecord {
-        name: file.name,
-        path,
-        size: file.size,
-        digest: file.digest,
-        executable: file.executable,
-        lease: Lease::Owned,
-    })
-}
-
 fn corrupt(file: &StoredFile, why: &str) -> Fault {
     Fault::Corrupt(format!("{}: {why}", file.name))
 }
 
-fn local(error: std::io::Error) -> Fault {
+fn local(error: io::Error) -> Fault {
     Fault::Local(error.to_string())
 }

@@ -11,8 +11,7 @@
 //! digest is always that of the content before compression.
 
 use buildhook_protocol::{Digest, Key, Purpose};
-
-use crate::record::Encoding;
+use buildhook_sdk::entry::Encoding;
 
 /// The format of records and blobs; another one lives beside it.
 const FORMAT: &str = "v1";

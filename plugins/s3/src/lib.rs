@@ -17,15 +17,11 @@
 //! Known gaps: files above 5 GiB are not stored (no multipart upload); there is no eviction,
 //! which is what lifecycle rules of the bucket are for; the region in a profile is not read.
 
-mod breaker;
 mod client;
 mod fetch;
 mod layout;
-mod record;
 mod settings;
-mod stage;
 mod store;
-mod told;
 mod upload;
 
 pub use settings::{Addressing, Options, Settings, Surroundings};

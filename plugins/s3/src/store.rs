@@ -4,17 +4,16 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use buildhook_protocol::{ErrorKind, Key, Purpose, ReasonCode, Stored};
+use buildhook_protocol::{ErrorKind, ReasonCode, Stored};
+use buildhook_sdk::entry::Encoding;
 use buildhook_sdk::files::CopyError;
+use buildhook_sdk::remote::{EntryId, Staged, Told};
 use buildhook_sdk::{About, Built, Call, Done, Error, Plugin, Want};
 
 use crate::client::{Client, Fault};
 use crate::fetch::fetch;
 use crate::layout::Layout;
-use crate::record::Encoding;
 use crate::settings::Settings;
-use crate::stage::Staged;
-use crate::told::Told;
 use crate::upload::Uploads;
 use crate::{NAME, VERSION};
 
@@ -32,7 +31,7 @@ pub struct Store {
     max_in_flight: u32,
     drain_ms: u64,
     /// Entries that were found damaged: to be stored over what is there.
-    broken: Mutex<HashSet<(Key, Purpose)>>,
+    broken: Mutex<HashSet<EntryId>>,
     told: Arc<Told>,
 }
 
@@ -42,7 +41,7 @@ impl Store {
     pub fn new(settings: Settings) -> Self {
         let client = Arc::new(Client::new(&settings));
         let layout = Layout::new(&settings.prefix);
-        let told = Arc::new(Told::default());
+        let told = Arc::new(Told::new(NAME));
         Self {
             uploads: Uploads::new(
                 Arc::clone(&client),
@@ -92,11 +91,11 @@ impl Store {
     }
 
     fn decline(&self, code: &str, why: impl Into<String>) -> Done {
-        self.uploads.count_not_stored();
+        self.uploads.queue().count_not_stored();
         Done::declined(code, why)
     }
 
-    fn broken(&self) -> MutexGuard<'_, HashSet<(Key, Purpose)>> {
+    fn broken(&self) -> MutexGuard<'_, HashSet<EntryId>> {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -111,7 +110,7 @@ impl Plugin for Store {
 
     fn want_to_build(&self, call: &Call) -> Result<Want, Error> {
         let deadline = call.deadline.sooner();
-        self.uploads.wait_for(&(call.key, call.purpose), deadline);
+        self.uploads.queue().wait_for(&(call.key, call.purpose), deadline);
         match fetch(&self.client, &self.layout, call, deadline) {
             Ok(hit) => Ok(Want::Hit(hit)),
             Err(fault) => self.missed(call, fault),
@@ -131,7 +130,7 @@ impl Plugin for Store {
                 format!("{} is larger than 5 GiB, the most that one upload may bring", file.name),
             ));
         }
-        if !self.uploads.has_room() {
+        if !self.uploads.queue().has_room() {
             return Ok(self.decline(ReasonCode::UNAVAILABLE, "too much waits for its upload"));
         }
         let id = (call.key, call.purpose);
@@ -152,7 +151,7 @@ impl Plugin for Store {
             }
             Stored::Yes
         } else {
-            if !self.uploads.submit(staged) {
+            if !self.uploads.queue().submit(staged) {
                 return Ok(self.decline(ReasonCode::UNAVAILABLE, "no thread can be started"));
             }
             Stored::Later
@@ -162,6 +161,6 @@ impl Plugin for Store {
     }
 
     fn drain(&self) {
-        self.uploads.finish(Duration::from_millis(self.drain_ms));
+        self.uploads.queue().finish(Duration::from_millis(self.drain_ms));
     }
 }

@@ -1,34 +1,21 @@
 //! Uploads, in the background unless a person wants builds to wait: blobs first, the record
 //! last.
-//!
-//! What waits is bounded in entries, open files and bytes; what comes on top is not stored,
-//! and counted: a slow link must not slow a build. Entries of one key go up one after the
-//! other, so the last one stays. Threads exist only while there is something to upload.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Seek as _};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use buildhook_protocol::{Digest, Key, Purpose};
+use buildhook_protocol::Digest;
 use buildhook_sdk::Deadline;
+use buildhook_sdk::entry::Encoding;
+use buildhook_sdk::remote::{Blob, Queue, Staged, Told};
 
 use crate::client::{Client, Fault};
 use crate::layout::Layout;
-use crate::record::Encoding;
-use crate::stage::{Blob, Staged};
-use crate::told::Told;
 
-/// Uploads at once.
-const MAX_WORKERS: usize = 8;
-/// Blobs that may wait: each holds up to two files open, and 1,024 is a common limit.
-const MAX_WAITING_BLOBS: usize = 256;
-/// Entries that may wait, with up to 170 kB of record each.
-const MAX_WAITING_ENTRIES: usize = 512;
-/// Content that may wait, in bytes: what is copied takes room on the disk.
-const MAX_WAITING_BYTES: u64 = 4_000_000_000;
 /// Blobs up to this size are written without asking whether they are there: the question
 /// takes as long as the bytes.
 const MAX_UNASKED_BYTES: u64 = 16 * 1024;
@@ -36,11 +23,12 @@ const MAX_UNASKED_BYTES: u64 = 16 * 1024;
 const BASE_TIME: Duration = Duration::from_secs(30);
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;
 
-type Id = (Key, Purpose);
-
 /// The uploads of a session.
 #[derive(Debug)]
-pub(crate) struct Uploads(Arc<Shared>);
+pub(crate) struct Uploads {
+    shared: Arc<Shared>,
+    queue: Queue,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -48,23 +36,9 @@ struct Shared {
     layout: Layout,
     zstd_level: i32,
     told: Arc<Told>,
-    state: Mutex<State>,
-    changed: Condvar,
     /// Blobs that are in the bucket for sure.
     known: Mutex<HashSet<(Digest, Encoding)>>,
     forbidden: AtomicBool,
-    not_stored: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    queue: VecDeque<Staged>,
-    running: HashSet<Id>,
-    /// Waiting or running, by entry.
-    pending: HashMap<Id, u32>,
-    blobs: usize,
-    bytes: u64,
-    workers: usize,
 }
 
 impl Uploads {
@@ -74,132 +48,40 @@ impl Uploads {
         zstd_level: Option<i32>,
         told: Arc<Told>,
     ) -> Self {
-        Self(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             client,
             layout,
             zstd_level: zstd_level.unwrap_or_default(),
-            told,
-            state: Mutex::default(),
-            changed: Condvar::new(),
+            told: Arc::clone(&told),
             known: Mutex::default(),
             forbidden: AtomicBool::new(false),
-            not_stored: AtomicU64::new(0),
-        }))
+        });
+        let writer = Arc::clone(&shared);
+        let write =
+            move |entry| writer.upload(entry, None).inspect_err(|fault| writer.tell(fault)).is_ok();
+        Self { shared, queue: Queue::new(told, write) }
+    }
+
+    /// What is uploaded in the background.
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
     }
 
     /// Whether the server has refused to store anything.
     pub(crate) fn is_forbidden(&self) -> bool {
-        self.0.forbidden.load(Ordering::Relaxed)
-    }
-
-    /// Counts an entry that is not stored.
-    pub(crate) fn count_not_stored(&self) {
-        self.0.not_stored.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Whether one more entry may wait.
-    pub(crate) fn has_room(&self) -> bool {
-        let state = self.0.state();
-        state.queue.len() < MAX_WAITING_ENTRIES
-            && state.blobs < MAX_WAITING_BLOBS
-            && state.bytes < MAX_WAITING_BYTES
-    }
-
-    /// Uploads `entry` later; false when no thread can be started for it.
-    pub(crate) fn submit(&self, entry: Staged) -> bool {
-        let mut state = self.0.state();
-        if state.workers < MAX_WORKERS {
-            let shared = Arc::clone(&self.0);
-            let started = std::thread::Builder::new().spawn(move || shared.work());
-            match started {
-                Ok(_) => state.workers += 1,
-                Err(_) if state.workers == 0 => return false,
-                Err(_) => {}
-            }
-        }
-        state.blobs += entry.blobs.len();
-        state.bytes += entry.size_bytes();
-        *state.pending.entry(entry.id()).or_default() += 1;
-        state.queue.push_back(entry);
-        true
+        self.shared.forbidden.load(Ordering::Relaxed)
     }
 
     /// Uploads `entry` before it returns, by the deadline.
     pub(crate) fn upload_now(&self, entry: Staged, deadline: Deadline) -> Result<(), Fault> {
-        self.0.upload(entry, Some(deadline)).inspect_err(|fault| self.0.lose(fault))
-    }
-
-    /// Waits while the entry is on its way to the bucket, until the deadline.
-    pub(crate) fn wait_for(&self, id: &Id, deadline: Deadline) {
-        self.wait_while(deadline, |state| state.pending.contains_key(id));
-    }
-
-    /// Waits until all is uploaded, at most `limit`; tells what is not.
-    pub(crate) fn finish(&self, limit: Duration) {
-        self.wait_while(Deadline::within(limit), |state| !state.pending.is_empty());
-        let left: u32 = self.0.state().pending.values().sum();
-        let lost = self.0.not_stored.load(Ordering::Relaxed);
-        if left > 0 {
-            eprintln!(
-                "buildhook-s3: {left} entries were not uploaded in the time after the build: \
-                 the link is slow, or `drain-ms` too short"
-            );
-        }
-        if lost > 0 {
-            eprintln!("buildhook-s3: {lost} entries were not stored");
-        }
-    }
-
-    fn wait_while(&self, deadline: Deadline, goes_on: impl Fn(&State) -> bool) {
-        let mut state = self.0.state();
-        while goes_on(&state) && !deadline.has_passed() {
-            let waited = self.0.changed.wait_timeout(state, deadline.remaining());
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        self.shared.upload(entry, Some(deadline)).inspect_err(|fault| {
+            self.queue.count_not_stored();
+            self.shared.tell(fault);
+        })
     }
 }
 
 impl Shared {
-    fn work(&self) {
-        while let Some(entry) = self.begin() {
-            let id = entry.id();
-            let (blobs, bytes) = (entry.blobs.len(), entry.size_bytes());
-            if let Err(fault) = self.upload(entry, None) {
-                self.lose(&fault);
-            }
-            self.end(&id, blobs, bytes);
-        }
-    }
-
-    /// The first entry whose key is not being uploaded; `None` ends the worker.
-    fn begin(&self) -> Option<Staged> {
-        let mut state = self.state();
-        let at = state.queue.iter().position(|entry| !state.running.contains(&entry.id()));
-        let entry = at.and_then(|at| state.queue.remove(at));
-        match &entry {
-            Some(entry) => {
-                state.running.insert(entry.id());
-            }
-            None => state.workers -= 1,
-        }
-        entry
-    }
-
-    fn end(&self, id: &Id, blobs: usize, bytes: u64) {
-        let mut state = self.state();
-        state.running.remove(id);
-        state.blobs -= blobs;
-        state.bytes -= bytes;
-        if let Some(count) = state.pending.get_mut(id) {
-            *count -= 1;
-            if *count == 0 {
-                state.pending.remove(id);
-            }
-        }
-        drop(state);
-        self.changed.notify_all();
-    }
-
     fn upload(&self, mut entry: Staged, until: Option<Deadline>) -> Result<(), Fault> {
         let replace = entry.replace;
         for blob in &mut entry.blobs {
@@ -259,9 +141,8 @@ impl Shared {
         }
     }
 
-    /// Counts an entry that is not stored, and tells why.
-    fn lose(&self, fault: &Fault) {
-        self.not_stored.fetch_add(1, Ordering::Relaxed);
+    /// Tells why an entry is not stored.
+    fn tell(&self, fault: &Fault) {
         match fault {
             Fault::Denied(why) => {
                 self.forbidden.store(true, Ordering::Relaxed);
@@ -276,10 +157,6 @@ impl Shared {
             Fault::Late => self.told.once("late", "uploads take too long: the link is slow"),
             Fault::Resting => {}
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self) -> MutexGuard<'_, HashSet<(Digest, Encoding)>> {

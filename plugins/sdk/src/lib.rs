@@ -33,9 +33,12 @@
 
 pub mod cli;
 pub mod config;
+pub mod entry;
 pub mod files;
 #[cfg(unix)]
 pub mod filter;
+#[cfg(feature = "remote")]
+pub mod remote;
 
 mod dispatch;
 mod plugin;

@@ -17,6 +17,7 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use buildhook_sdk::Deadline;
+use buildhook_sdk::remote::Breaker;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
@@ -30,7 +31,6 @@ use signing::Signing;
 use target::{DEFAULT_REGION, Target};
 use transport::QuickConnector;
 
-use crate::breaker::Breaker;
 use crate::settings::Settings;
 
 /// Attempts of one request. With the pauses below the last begins within 1.4 s.

@@ -11,46 +11,57 @@ use std::fs::File;
 use std::io;
 
 use buildhook_protocol::{Digest, FileRecord, Key, Lease, Purpose};
-use buildhook_sdk::files::{CopyError, open, read_verified, read_verified_from};
-use buildhook_sdk::{Built, Call};
 
-use crate::record::{Encoding, MAX_INLINE_BYTES, Record, StoredFile};
+use super::inline::{fit, inline};
+use crate::entry::{Encoding, Record, StoredFile};
+use crate::files::{CopyError, open, read_verified, read_verified_from};
+use crate::{Built, Call};
+
+/// What an entry is stored under.
+pub type EntryId = (Key, Purpose);
 
 /// An entry to be uploaded.
 #[derive(Debug)]
-pub(crate) struct Staged {
-    pub(crate) record: Record,
-    pub(crate) blobs: Vec<Blob>,
-    /// What is in the bucket is not to be relied on.
-    pub(crate) replace: bool,
+pub struct Staged {
+    /// Its record, to be written last.
+    pub record: Record,
+    /// The content that is not in the record, each once.
+    pub blobs: Vec<Blob>,
+    /// What is in the store is not to be relied on.
+    pub replace: bool,
 }
 
 /// Verified content that is not in the record.
 #[derive(Debug)]
-pub(crate) struct Blob {
-    pub(crate) digest: Digest,
-    pub(crate) size: u64,
-    pub(crate) content: File,
+pub struct Blob {
+    /// Of the content.
+    pub digest: Digest,
+    /// Of the content, in bytes.
+    pub size: u64,
+    /// Stays as it is while it is open.
+    pub content: File,
     /// An empty file without a name, for the content in compressed form.
-    pub(crate) packed: Option<File>,
+    pub packed: Option<File>,
 }
 
 impl Staged {
     /// Takes the content of all files of `built`.
-    pub(crate) fn take(
+    ///
+    /// # Errors
+    /// A file cannot be read or is not what was promised, or there is no room for a copy.
+    pub fn take(
         call: &Call,
         built: &Built,
         encoding: Encoding,
         replace: bool,
     ) -> Result<Self, CopyError> {
-        let inline = fit_inline(&built.files);
         let mut files = Vec::with_capacity(built.files.len());
         let mut blobs: Vec<Blob> = Vec::new();
-        for (file, inline) in built.files.iter().zip(inline) {
-            if inline {
+        for (file, small) in built.files.iter().zip(fit(&built.files)) {
+            if small {
                 let mut content = Vec::new();
                 read_verified(file, &mut content)?;
-                files.push(StoredFile::inline(file, &content));
+                files.push(inline(file, &content));
                 continue;
             }
             let content = hold(call, file)?;
@@ -61,41 +72,22 @@ impl Staged {
                 };
                 blobs.push(Blob { digest: file.digest, size: file.size, content, packed });
             }
-            files.push(StoredFile::new(file, encoding));
+            files.push(StoredFile { encoding, ..StoredFile::from(file) });
         }
-        let record = Record {
-            key: call.key,
-            purpose: call.purpose,
-            seal: built.seal.clone(),
-            cost_ms: built.cost_ms,
-            files,
-        };
-        Ok(Self { record, blobs, replace })
+        Ok(Self { record: Record::new(call, built, files), blobs, replace })
     }
 
     /// What the entry is stored under.
-    pub(crate) fn id(&self) -> (Key, Purpose) {
+    #[must_use]
+    pub fn id(&self) -> EntryId {
         (self.record.key, self.record.purpose)
     }
 
     /// Bytes of content that wait with it outside the record.
-    pub(crate) fn size_bytes(&self) -> u64 {
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
         self.blobs.iter().map(|blob| blob.size).sum()
     }
-}
-
-/// For each file whether it is to stand in the record: as many of the smallest as fit.
-fn fit_inline(files: &[FileRecord]) -> Vec<bool> {
-    let mut order: Vec<usize> = (0..files.len()).collect();
-    order.sort_by_key(|index| files[*index].size);
-    let mut inline = vec![false; files.len()];
-    let mut left = MAX_INLINE_BYTES;
-    for index in order {
-        let Some(rest) = left.checked_sub(files[index].size) else { break };
-        left = rest;
-        inline[index] = true;
-    }
-    inline
 }
 
 /// The verified content of `file`, for as long as the handle is open.
@@ -108,26 +100,4 @@ fn hold(call: &Call, file: &FileRecord) -> Result<File, CopyError> {
     let (content, _) = open(file)?.into_parts();
     read_verified_from(&content, file, io::sink())?;
     Ok(content)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use buildhook_protocol::EntryName;
-
-    #[test]
-    fn the_smallest_files_stand_in_the_record() {
-        let file = |size| FileRecord {
-            name: EntryName::new("out/x").unwrap(),
-            path: "/x".into(),
-            size,
-            digest: Digest::of(b""),
-            executable: false,
-            lease: Lease::Borrowed,
-        };
-        let half = MAX_INLINE_BYTES / 2;
-        let files = [file(half + 1), file(0), file(half), file(MAX_INLINE_BYTES)];
-        assert_eq!(fit_inline(&files), [false, true, true, false]);
-        assert_eq!(fit_inline(&files[3..]), [true]);
-    }
 }

@@ -13,7 +13,7 @@ const REST: Duration = Duration::from_secs(15);
 /// Closed while requests succeed; open for [`REST`] after [`FAILURES`] failures; then one
 /// request may try.
 #[derive(Debug, Default)]
-pub(crate) struct Breaker(Mutex<State>);
+pub struct Breaker(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -23,7 +23,8 @@ struct State {
 
 impl Breaker {
     /// Whether a request may be sent at `now`.
-    pub(crate) fn admits(&self, now: Instant) -> bool {
+    #[must_use]
+    pub fn admits(&self, now: Instant) -> bool {
         let mut state = self.state();
         match state.open_until {
             Some(until) if now < until => false,
@@ -37,12 +38,12 @@ impl Breaker {
     }
 
     /// The server has answered.
-    pub(crate) fn succeeded(&self) {
+    pub fn succeeded(&self) {
         *self.state() = State::default();
     }
 
     /// A request has failed; true when this is what opens the breaker.
-    pub(crate) fn failed(&self, now: Instant) -> bool {
+    pub fn failed(&self, now: Instant) -> bool {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
         if state.failures < FAILURES {
