@@ -180,4 +180,10 @@ fn wrong_configuration_fails_no_build() {
     assert!(output.status.success(), "{}", lab.shown(&output.stderr));
     assert!(!lab.shown(&output.stderr).contains("want-to-bild"));
     assert_eq!(here.output_of("app"), CHAIN_OUTPUT);
+    // Told by `stats` once it can be asked, wherever the mistake was.
+    support::wait_until("the session has written its report", || {
+        let stats = lab.buildhook_json(&["stats", "--json"]);
+        let told: Vec<_> = stats["tell"].as_array().into_iter().flatten().collect();
+        told.iter().any(|line| line.as_str().unwrap().contains("want-to-bild"))
+    });
 }

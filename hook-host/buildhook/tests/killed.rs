@@ -7,15 +7,11 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use rustix::process::{Pid, Signal, kill_process};
 use support::fixtures::{CHAIN, CHAIN_OUTPUT};
-use support::{BUILDHOOK, Lab, Workspace, toolchain};
-
-/// Nothing here takes as long unless something hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+use support::{BUILDHOOK, Lab, Workspace, toolchain, wait_until};
 
 /// A process of a lab.
 #[derive(Debug)]
@@ -55,14 +51,6 @@ fn role(cmdline: &[u8]) -> Option<&'static str> {
         () if is(0, "rustc") => Some("compiler"),
         () if is(0, "test-plugin") => Some("plugin"),
         () => Some("other"),
-    }
-}
-
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

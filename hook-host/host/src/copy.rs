@@ -10,6 +10,7 @@ use buildhook_protocol::{Digest, FileRecord};
 use rustix::fs::OFlags;
 
 use crate::reflink::Reflinks;
+use crate::temporary::Leftovers;
 
 /// One read and write of this size; 64 KiB to 1 MiB make no difference that can be measured.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -34,10 +35,11 @@ pub(crate) enum CopyError {
     Target(io::Error),
 }
 
-/// Copies files.
+/// Copies files, and knows what it has found out about folders.
 #[derive(Debug, Default)]
 pub(crate) struct Copier {
     reflinks: Reflinks,
+    pub(crate) leftovers: Leftovers,
 }
 
 /// Opens what `record` names: a regular file of the size claimed, not through a symbolic

@@ -7,8 +7,8 @@
 //! Restored files are always inodes of their own, with a fresh time: a tool that later writes
 //! in place must not reach a store, and another target folder must not see times change.
 //!
-//! Not covered: a host that is killed while it restores leaves files `.bh-*.tmp` beside the
-//! destinations.
+//! A host that is killed while it restores leaves files `.bh-*.tmp` beside the destinations;
+//! the next one that restores to that folder removes them.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -192,6 +192,7 @@ impl Entry {
         let mut staged = Vec::with_capacity(plan.len());
         for (name, destination) in plan {
             let record = self.record(name.as_str())?;
+            self.copier.leftovers.sweep_beside(destination);
             let temporary = self
                 .stage(record, destination)
                 .map_err(|error| RestoreError::of(record, destination, error))?;

@@ -13,8 +13,7 @@ use crate::host::OfferedFile;
 use crate::identity::Identity;
 use crate::temporary::Temporary;
 
-/// Owner may write, owner may execute.
-const OWNER_WRITES: u32 = 0o200;
+/// Owner may execute.
 const OWNER_EXECUTES: u32 = 0o100;
 
 /// Why a file was not replaced. All of these leave it as it was.
@@ -26,7 +25,7 @@ pub enum SwapError {
     /// The relocated file is not what its record says.
     #[error("the relocated file {0}")]
     Differs(&'static str),
-    /// Its mode would get in the way of the tools that use the file.
+    /// One of them can be executed and the other cannot.
     #[error("the relocated file has a mode that does not fit")]
     Mode,
     /// The own file has changed since it was offered.
@@ -40,8 +39,8 @@ pub enum SwapError {
 /// Replaces `mine` by a hard link to `relocated`, after reading and verifying the latter.
 ///
 /// Only for files that no tool writes in place and whose times nobody compares: the inode,
-/// its times included, is shared with the store and with whoever else links to it. The
-/// caller has to know; this function cannot.
+/// its times and its mode included, is shared with the store and with whoever else links to
+/// it, and a store's files are often read-only. The caller has to know; this function cannot.
 ///
 /// # Errors
 /// See [`SwapError`]; the file is then as it was.
@@ -55,7 +54,7 @@ pub fn swap(relocated: &FileRecord, mine: &OfferedFile) -> Result<Identity, Swap
     }
     let (source, metadata) = copy::open(relocated).map_err(SwapError::of)?;
     let mode = metadata.mode();
-    if mode & OWNER_WRITES == 0 || (mode & OWNER_EXECUTES != 0) != mine.executable {
+    if (mode & OWNER_EXECUTES != 0) != mine.executable {
         return Err(SwapError::Mode);
     }
     copy::verify(&source, relocated).map_err(SwapError::of)?;

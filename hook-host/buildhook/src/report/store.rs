@@ -9,6 +9,7 @@ use fs_err as fs;
 
 use super::{SessionReport, log, totals};
 use crate::config::Config;
+use crate::folders::Folders;
 
 /// How many reports are kept: some days of work, below a few megabytes.
 const KEPT: usize = 50;
@@ -21,17 +22,22 @@ impl SessionReport {
     /// Those of the file system; the caller tells nobody and goes on.
     pub(crate) fn append(&self, config: &Config, pid: u32) -> io::Result<()> {
         let logged = log::append(&config.log, self, pid);
-        self.keep(&config.folders.host(), &config.folders.reports(), pid)?;
+        self.keep(&config.folders, pid)?;
         logged
     }
 
-    fn keep(&self, host_dir: &Path, reports_dir: &Path, pid: u32) -> io::Result<()> {
-        self.write_into(reports_dir, pid)?;
-        for old in paths(reports_dir)?.iter().rev().skip(KEPT) {
+    /// Adds this report to the newest reports and to the totals.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn keep(&self, folders: &Folders, pid: u32) -> io::Result<()> {
+        let reports = folders.reports();
+        self.write_into(&reports, pid)?;
+        for old in paths(&reports)?.iter().rev().skip(KEPT) {
             // Another session may be dropping the same one.
             fs::remove_file(old).or_else(ignore_not_found)?;
         }
-        totals::add(host_dir, self)
+        totals::add(&folders.host(), self)
     }
 
     /// Writes this report as one file of `dir`.
@@ -93,16 +99,16 @@ mod tests {
 
     #[test]
     fn keeps_the_newest() {
-        let host = tempfile::tempdir().unwrap();
-        let dir = host.path().join("reports");
+        let temp = tempfile::tempdir().unwrap();
+        let [cache, user_config, state] = ["cache", "config", "state"].map(|n| temp.path().join(n));
+        let folders = Folders { cache, user_config, state };
+        let dir = folders.reports();
         for started_unix_ms in 1..=KEPT as u64 + 3 {
-            SessionReport { started_unix_ms, ..Default::default() }
-                .keep(host.path(), &dir, 7)
-                .unwrap();
+            SessionReport { started_unix_ms, ..Default::default() }.keep(&folders, 7).unwrap();
         }
         let kept: Vec<_> = read_all(&dir).iter().map(|report| report.started_unix_ms).collect();
         assert_eq!(kept, (4..=KEPT as u64 + 3).collect::<Vec<_>>());
-        assert_eq!(totals::read(host.path()).sessions, KEPT as u64 + 3);
+        assert_eq!(totals::read(&folders.host()).sessions, KEPT as u64 + 3);
         assert_eq!(newest_first(&dir).next().unwrap().started_unix_ms, KEPT as u64 + 3);
     }
 

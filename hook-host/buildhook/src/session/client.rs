@@ -5,14 +5,14 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::owner;
+use super::runtime;
 use super::wire::{self, Question, Reply};
 use crate::environment::Environment;
 use crate::wrapper::ANSWER_LIMIT;
@@ -29,7 +29,7 @@ impl Session {
     /// Connects to the session of the process that called this one, starting it if need be.
     pub(crate) fn of_this_build(env: &Environment) -> io::Result<Self> {
         let owner = owner::Owner::parent()?;
-        let folder = runtime_folder(env)?;
+        let folder = runtime::folder(env)?;
         for start in 0..MAX_STARTS {
             let path = folder.join(format!("{owner}-{start}.sock"));
             if let Some(stream) = connect_or_start(&path, &owner, env)? {
@@ -90,24 +90,4 @@ fn start(
     command.process_group(0);
     // Reaped by whoever adopts it: this process ends long before.
     command.spawn().map(drop)
-}
-
-/// A folder that nobody else can write to, with a path short enough for a socket.
-fn runtime_folder(env: &Environment) -> io::Result<PathBuf> {
-    let user = rustix::process::getuid().as_raw();
-    let folder = match env.absolute("XDG_RUNTIME_DIR") {
-        Some(folder) if folder.is_dir() => folder.join("buildhook"),
-        _ => Path::new("/tmp").join(format!("buildhook-{user}")),
-    };
-    match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
-        Ok(()) => return Ok(folder),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error),
-    }
-    let metadata = fs_err::symlink_metadata(&folder)?;
-    if !metadata.is_dir() || metadata.uid() != user || metadata.mode() & 0o077 != 0 {
-        let what = format!("{} is not a folder of this user alone", folder.display());
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
-    }
-    Ok(folder)
 }

@@ -14,7 +14,7 @@
 //! | nobody has asked for [`server::IDLE_LIMIT`] | a shell that calls the wrapper lives for ever |
 //!
 //! [`wire`] is what wrapper and session say to each other, [`client`] finds or starts the
-//! session, [`server`] answers, [`owner`] watches the build's process, and [`build`] makes the
+//! session, [`runtime`] has the places of sockets, [`server`] answers, [`owner`] watches the build's process, and [`build`] makes the
 //! front end and the hook of the configuration.
 
 #[cfg(unix)]
@@ -26,6 +26,8 @@ pub(crate) mod client;
 pub(crate) mod client;
 #[cfg(unix)]
 mod owner;
+#[cfg(unix)]
+pub(crate) mod runtime;
 #[cfg(unix)]
 mod server;
 pub(crate) mod wire;

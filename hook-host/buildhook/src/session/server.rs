@@ -2,9 +2,8 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,8 +13,10 @@ use rustix::process::Pid;
 
 use super::build::{self, Build};
 use super::owner::Owner;
+use super::runtime::Records;
 use super::wire::{self, Question, Reply, RunReply};
 use crate::environment::Environment;
+use crate::folders::Folders;
 use crate::report::run::{FOLDER_VARIABLE, Membership};
 use crate::report::{Outcome, SessionReport, UnitReason, UnitReport};
 
@@ -26,49 +27,6 @@ pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long wrappers that outlive a killed build may take to end their compile.
 const LEFTOVER_LIMIT: Duration = Duration::from_secs(600);
-
-/// Where the recorder writes: in memory where that can be had, since every process of every
-/// compile makes a file there, and swept with the session.
-struct Records(PathBuf);
-
-impl Records {
-    /// Named after the session's socket; what an earlier session of that name left is removed.
-    fn new(socket: &Path) -> Self {
-        let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { memory } else { socket.parent().unwrap_or(memory) };
-        let name = socket.file_stem().unwrap_or_default().to_string_lossy();
-        let folder = folder.join(format!("buildhook-{name}"));
-        sweep(memory);
-        // Made anew: nobody else's folder of that name is ever used.
-        let _ = fs_err::remove_dir_all(&folder);
-        let made = std::fs::DirBuilder::new().mode(0o700).create(&folder);
-        let fallback = || socket.with_extension("records");
-        Self(if made.is_ok() { folder } else { fallback() })
-    }
-}
-
-impl Drop for Records {
-    fn drop(&mut self) {
-        // What a killed session leaves behind is swept by the next one.
-        let _ = fs_err::remove_dir_all(&self.0);
-    }
-}
-
-/// Removes the folders of sessions whose build is over.
-fn sweep(memory: &Path) {
-    for entry in fs_err::read_dir(memory).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        // `<process number>-<start time>-<start of the session>`.
-        let Some(session) = name.strip_prefix("buildhook-") else { continue };
-        let owner = session.rsplit_once('-').map_or(session, |(owner, _)| owner);
-        let pid = owner.split('-').next().and_then(|pid| Pid::from_raw(pid.parse().ok()?));
-        let lives = |pid| Owner::of(pid).is_ok_and(|lives| lives.to_string() == owner);
-        if pid.is_some_and(|pid| !lives(pid)) {
-            // Another user's cannot be removed.
-            let _ = fs_err::remove_dir_all(entry.path());
-        }
-    }
-}
 
 struct Server {
     /// `Err` when the configuration is wrong: every compile is left untouched then.
@@ -99,7 +57,7 @@ pub(crate) fn serve(owner: i32, path: &Path, env: &Environment) -> io::Result<()
     };
     let records = Records::new(path);
     let server = Arc::new(Server {
-        build: build::build(env, &folder, &records.0),
+        build: build::build(env, &folder, records.folder()),
         units: Mutex::default(),
         busy: AtomicUsize::new(0),
         last_asked: Mutex::new(Instant::now()),
@@ -115,7 +73,13 @@ pub(crate) fn serve(owner: i32, path: &Path, env: &Environment) -> io::Result<()
     report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     report.units = std::mem::take(&mut *lock(&server.units));
     match &server.build {
-        Err(problem) => report.notes.push(format!("not cached, configuration: {problem}")),
+        Err(problem) => {
+            report.notes.push(format!("not cached, configuration: {problem}"));
+            // Without a configuration only the environment says where.
+            if let Ok(folders) = Folders::locate(env) {
+                let _ = report.keep(&folders, std::process::id());
+            }
+        }
         Ok(build) => {
             report.hook = build.host.close();
             report.notes.extend(build.config.notes());

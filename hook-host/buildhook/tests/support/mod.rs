@@ -20,10 +20,14 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// Nothing that is waited for takes as long unless something hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program under test.
 pub const BUILDHOOK: &str = env!("CARGO_BIN_EXE_buildhook");
@@ -169,11 +173,11 @@ impl Drop for Lab {
             let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
             environ.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
         };
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while std::time::Instant::now() < deadline
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline
             && fs::read_dir("/proc").into_iter().flatten().flatten().any(|entry| is_ours(&entry))
         {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
@@ -351,6 +355,15 @@ pub fn toolchain() -> &'static Path {
         let output = Command::new("rustc").arg("--print=sysroot").output().unwrap();
         PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end())
     })
+}
+
+/// Waits for a condition; fails after [`PATIENCE`].
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Whether a tool that is absent is a failure.

@@ -65,6 +65,8 @@ pub(super) fn doctor(env: &Environment, json: bool) -> Answer {
     let mut checks = configuration(&config);
     checks.push(system::compiler(env));
     checks.push(system::wrapper(env));
+    #[cfg(unix)]
+    checks.push(system::sessions(env));
     if let Ok(config) = &config {
         checks.extend(cache::checks(config));
         checks.extend(hook::plugins(config, env));

@@ -1,4 +1,5 @@
-//! What the machine has to have: a compiler, and a Cargo that calls us.
+//! What the machine has to have: a compiler, a Cargo that calls us, and no session that
+//! outlives its build.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -42,5 +43,23 @@ pub(super) fn wrapper(env: &Environment) -> Check {
         Check::ok(NAME, format!("{name} names buildhook"))
     } else {
         Check::wrong(NAME, format!("{name} is set to `{}`: {HOW}", value.display()))
+    }
+}
+
+/// A session ends with its build; one that has not is told.
+#[cfg(unix)]
+pub(super) fn sessions(env: &Environment) -> Check {
+    const NAME: &str = "sessions";
+    let running = crate::session::runtime::running(env);
+    match running.left_over {
+        0 => Check::ok(NAME, format!("{} of builds at work", running.at_work)),
+        left => Check::note(
+            NAME,
+            format!(
+                "{left} of builds that are over, {} of builds at work; a compile may still run, \
+                 or a plugin be storing",
+                running.at_work
+            ),
+        ),
     }
 }
