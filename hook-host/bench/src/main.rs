@@ -61,6 +61,9 @@ struct Arguments {
     /// The Cargo profile.
     #[arg(long, default_value = "dev")]
     profile: String,
+    /// What Cargo is told to do.
+    #[arg(long, default_value = "build")]
+    command: tool::Command,
     /// The plugin whose single calls are timed, with its arguments; `{dir}` is an empty folder.
     #[arg(long, default_value = "buildhook-local-dir --dir {dir}", value_name = "COMMAND")]
     hook: String,
@@ -117,7 +120,10 @@ fn measure(arguments: &Arguments, environment: &Environment) -> Result<(), Error
         false => {
             let rounds = run::Rounds { cold: arguments.runs, warm: arguments.warm_runs };
             let project = project::prepare(environment, &arguments.project, &work)?;
-            run::all(environment, &candidates, &project, &arguments.profile, rounds)?
+            {
+                let task = tool::Task { command: arguments.command, profile: &arguments.profile };
+                run::all(environment, &candidates, &project, task, rounds)?
+            }
         }
     };
     let machine = environment.machine()?;

@@ -20,6 +20,8 @@ use crate::tool::{Candidate, Tool};
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Report {
     project: String,
+    /// What Cargo was told to do.
+    command: &'static str,
     profile: String,
     rounds: u32,
     warm_rounds: u32,
@@ -70,6 +72,7 @@ impl Report {
         };
         Self {
             project: arguments.project.name(),
+            command: arguments.command.name(),
             profile: arguments.profile.clone(),
             rounds: arguments.runs,
             warm_rounds: arguments.warm_runs,
@@ -88,7 +91,8 @@ impl Report {
         fs::write(folder.join("results.json"), json + "\n")?;
         fs::write(folder.join("table.md"), self.table())?;
         if !self.figures.is_empty() {
-            let title = format!("{}, profile {}", self.project, self.profile);
+            let title =
+                format!("{}, cargo {}, profile {}", self.project, self.command, self.profile);
             fs::write(folder.join("plot.svg"), plot::svg(&title, &self.figures))?;
         }
         Ok(())
@@ -110,10 +114,10 @@ impl Report {
     fn builds(&self, table: &mut String) -> std::fmt::Result {
         writeln!(
             table,
-            "{}, profile {}: medians of {} alternating cold builds and {} with a full cache for\n\
+            "{}, cargo {}, profile {}: medians of {} alternating cold builds and {} with a full cache for\n\
              each; in parentheses the median of the ratios within a round, to plain (p) or to\n\
              the oracle (o).\n",
-            self.project, self.profile, self.rounds, self.warm_rounds
+            self.project, self.command, self.profile, self.rounds, self.warm_rounds
         )?;
         self.times(table, "wall time in s", &|figure| Some(&figure.wall))?;
         self.times(table, "processor time in s, servers left out", &|figure| {

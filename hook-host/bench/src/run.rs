@@ -8,7 +8,7 @@ use crate::disk::Usage;
 use crate::environment::{Environment, output};
 use crate::error::Error;
 use crate::project::{Project, remove};
-use crate::tool::{Candidate, Tool};
+use crate::tool::{Candidate, Task, Tool};
 
 /// What a build finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -99,7 +99,7 @@ pub(crate) fn all(
     environment: &Environment,
     candidates: &[Candidate],
     project: &Project,
-    profile: &str,
+    task: Task<'_>,
     rounds: Rounds,
 ) -> Result<Measured, Error> {
     let mut measured = Measured::default();
@@ -107,14 +107,14 @@ pub(crate) fn all(
         for candidate in rotated(candidates, round) {
             remove(&candidate.home(project))?;
             fs_err::create_dir_all(candidate.home(project).join("cache"))?;
-            let run = Run { environment, candidate, project, profile, round, sweep: 0 };
+            let run = Run { environment, candidate, project, task, round, sweep: 0 };
             run.part(&[Scenario::Cold], &mut measured)?;
         }
         for sweep in 0..rounds.warm {
             let with_cache = candidates.iter().filter(|candidate| candidate.tool != Tool::Plain);
             let with_cache: Vec<&Candidate> = with_cache.collect();
             for candidate in rotated(&with_cache, round + sweep) {
-                let run = Run { environment, candidate, project, profile, round, sweep };
+                let run = Run { environment, candidate, project, task, round, sweep };
                 run.part(&[Scenario::Warm, Scenario::Moved], &mut measured)?;
             }
         }
@@ -132,7 +132,7 @@ struct Run<'a> {
     environment: &'a Environment,
     candidate: &'a Candidate,
     project: &'a Project,
-    profile: &'a str,
+    task: Task<'a>,
     round: u32,
     sweep: u32,
 }
@@ -191,14 +191,14 @@ impl Run<'_> {
     }
 
     fn one(&self, scenario: Scenario, folder: &Path, measured: &mut Measured) -> Result<(), Error> {
-        let Self { environment, candidate, project, profile, round, sweep } = *self;
+        let Self { environment, candidate, project, task, round, sweep } = *self;
         let tool = candidate.tool;
         if matches!(scenario, Scenario::Cold | Scenario::Warm | Scenario::Moved) {
             remove(&folder.join("target"))?;
         }
         // The oracle does not compete when it records.
         let recording = tool == Tool::Oracle && scenario == Scenario::Cold;
-        let mut command = candidate.build(environment, project, folder, profile, recording);
+        let mut command = candidate.build(environment, project, folder, task, recording);
         let (wall, processor) = timed(&mut command)?;
         eprintln!(
             "round {}.{}: {:<13} {:<13} {:8.3} s{}",

@@ -1,7 +1,7 @@
 //! The tools that are measured, and how each is started.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process;
 
 use crate::environment::{Environment, output};
 use crate::error::Error;
@@ -24,6 +24,33 @@ pub(crate) enum Tool {
     Kache,
     /// mr-boxington, in place of Cargo.
     Mbx,
+}
+
+/// What Cargo, or who stands in for it, is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Command {
+    /// Compile and link.
+    Build,
+    /// Only look for errors.
+    Check,
+}
+
+impl Command {
+    /// As Cargo calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Check => "check",
+        }
+    }
+}
+
+/// What is measured.
+#[derive(Clone, Copy)]
+pub(crate) struct Task<'a> {
+    pub(crate) command: Command,
+    /// The Cargo profile.
+    pub(crate) profile: &'a str,
 }
 
 /// A tool that is there.
@@ -136,9 +163,9 @@ impl Candidate {
         environment: &Environment,
         project: &Project,
         folder: &Path,
-        profile: &str,
+        task: Task<'_>,
         recording: bool,
-    ) -> Command {
+    ) -> process::Command {
         let mut command = match self.tool {
             Tool::Mbx => environment.command(&self.program),
             Tool::BuildhookRun => {
@@ -148,7 +175,9 @@ impl Candidate {
             }
             _ => environment.command("cargo"),
         };
-        command.args(["build", "--offline", "--profile", profile]).current_dir(folder);
+        command
+            .args([task.command.name(), "--offline", "--profile", task.profile])
+            .current_dir(folder);
         self.set_up(&mut command, project);
         if matches!(self.tool, Tool::Oracle | Tool::Buildhook | Tool::Sccache | Tool::Kache) {
             command.env("RUSTC_WRAPPER", &self.program);
@@ -164,7 +193,7 @@ impl Candidate {
     }
 
     /// Variables that keep the tool's files in its own home.
-    fn set_up(&self, command: &mut Command, project: &Project) {
+    fn set_up(&self, command: &mut process::Command, project: &Project) {
         let home = self.home(project);
         command.env("HOME", &home).env("CARGO_HOME", &project.cargo_home);
         let cache = home.join("cache");
