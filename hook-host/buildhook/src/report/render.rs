@@ -105,21 +105,26 @@ pub(super) fn fault_lines(hook: &HookReport) -> Vec<String> {
     let mut lines = Vec::new();
     for plugin in &hook.plugins {
         let name = plugin.name.as_ref().unwrap_or(&plugin.command);
-        for fault in &plugin.faults {
+        // What switched it off is often its last fault.
+        let is_told = |message: &str| plugin.switched_off.iter().any(|why| why == message);
+        for fault in plugin.faults.iter().filter(|fault| !is_told(&fault.fault.message)) {
             let times =
                 if fault.count > 1 { format!(" ({} times)", fault.count) } else { "".into() };
-            // What a plugin said last may have lines; this is one.
-            let message: Vec<_> = fault.fault.message.split_whitespace().collect();
-            lines.push(format!("plugin `{name}`: {}{times}", message.join(" ")));
+            lines.push(format!("plugin `{name}`: {}{times}", one_line(&fault.fault.message)));
         }
         let off = plugin.switched_off.iter();
-        lines.extend(off.map(|why| format!("plugin `{name}` was left alone: {why}")));
+        lines.extend(off.map(|why| format!("plugin `{name}` was left alone: {}", one_line(why))));
     }
     lines
 }
 
 fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// What a plugin said last may have lines.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A size in bytes, shown in decimal units as configuration takes it.
