@@ -18,7 +18,6 @@ use crate::args::{self, Compile, Parsed};
 use crate::diagnostics::Translation;
 use crate::environment::Environment;
 use crate::index::Index;
-use crate::inputs::InputRecord;
 use crate::lookup::{self, Lookup};
 use crate::manifest::Action;
 use crate::observe::EnvironmentUsers;
@@ -34,6 +33,7 @@ pub struct Frontend {
     pub(crate) index: Index,
     pub(crate) environment_users: EnvironmentUsers,
     toolchains: Toolchains,
+    workspace: Option<String>,
     recorder: Option<PathBuf>,
     records: PathBuf,
     counter: AtomicU64,
@@ -91,8 +91,6 @@ pub struct Ticket {
 pub(crate) struct Plan {
     pub action: Action,
     pub action_key: Key,
-    /// The record of inputs that the hook has under it.
-    pub known: InputRecord,
     /// Keys under which the hook has something broken.
     pub corrupt: Vec<Key>,
     /// Where the recorder writes; also the clock to which inputs are compared.
@@ -185,10 +183,17 @@ impl Frontend {
             index: Index::new(folder.to_owned()),
             environment_users: EnvironmentUsers::default(),
             toolchains: Toolchains::new(folder.join("compilers")),
+            workspace: None,
             recorder,
             records,
             counter: AtomicU64::new(0),
         }
+    }
+
+    /// The same, for the workspace of this name ([`crate::workspace::name`]).
+    #[must_use]
+    pub fn for_workspace(self, workspace: Option<String>) -> Self {
+        Self { workspace, ..self }
     }
 
     /// What is remembered of files.
@@ -211,12 +216,11 @@ impl Frontend {
         let mut miss = None;
         let plan = match self.look_up(&unit) {
             Ok(Lookup::Hit(hit)) => return Before::Hit(hit),
-            Ok(Lookup::Miss { action, action_key, record: known, corrupt, reason }) => {
+            Ok(Lookup::Miss { action, action_key, corrupt, reason }) => {
                 miss = reason;
                 self.record_folder().map(|record| Plan {
                     action: *action,
                     action_key,
-                    known,
                     corrupt,
                     record,
                 })
@@ -248,7 +252,9 @@ impl Frontend {
         cwd: PathBuf,
         env: Environment,
     ) -> std::io::Result<Prepared> {
-        Prepared::new(compile, cwd, env, &self.toolchains, &self.digests)
+        let mut prepared = Prepared::new(compile, cwd, env, &self.toolchains, &self.digests)?;
+        prepared.unit.workspace.clone_from(&self.workspace);
+        Ok(prepared)
     }
 
     fn look_up(&self, unit: &Prepared) -> Result<Lookup, Refusal> {

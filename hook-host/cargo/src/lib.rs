@@ -36,6 +36,7 @@ pub mod roots;
 mod store;
 pub mod toolchain;
 pub mod unit;
+pub mod workspace;
 
 pub use environment::Environment;
 pub use frontend::{Account, Before, Call, Fate, Finished, Frontend, Hit, Run, Ticket};

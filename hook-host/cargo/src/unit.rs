@@ -30,6 +30,8 @@ pub fn describe(
         profile: profile(&compile.out_dir),
         toolchain: Some(words(&toolchain.version)),
         features: compile.features.clone(),
+        // Known to the build, not to one compile.
+        workspace: None,
     }
 }
 

@@ -162,6 +162,10 @@ pub struct Unit {
     /// The package's features that are on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
+    /// The same text wherever this workspace is built: a store may guess by it what will be
+    /// asked for next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
 }
 
 fn is_false(value: &bool) -> bool {

@@ -24,7 +24,8 @@ fn full_request() -> Value {
     request["replace"] = json!(true);
     request["unit"] = json!({
         "name": "n", "package": "p", "version": "1", "origin": "registry", "type": "lib",
-        "emit": ["link"], "target": "t", "profile": "debug", "toolchain": "r", "features": ["f"]
+        "emit": ["link"], "target": "t", "profile": "debug", "toolchain": "r", "features": ["f"],
+        "workspace": "w"
     });
     request
 }

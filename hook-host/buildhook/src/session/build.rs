@@ -35,7 +35,8 @@ pub(crate) fn build(env: &Environment, folder: &Path, records: &Path) -> Result<
     let digests = DigestCache::load(&digests_file(&config));
     let recorder = buildhook_recorder::install(&host_folder.join("recorder")).ok();
     let front =
-        Frontend::new(Arc::clone(&host), digests, &host_folder, recorder, records.to_owned());
+        Frontend::new(Arc::clone(&host), digests, &host_folder, recorder, records.to_owned())
+            .for_workspace(buildhook_cargo::workspace::name(folder));
     Ok(Build { front, host, config })
 }
 
