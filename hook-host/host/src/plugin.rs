@@ -175,9 +175,10 @@ impl Plugin {
         let ending = std::mem::take(&mut current.ending);
         drop(current);
         if let Some(session) = session {
-            let left = self.limits.lost.saturating_sub(lock(&self.ledger).lost());
+            let has_hung = lock(&self.ledger).lost() >= self.limits.lost;
             let wanted = Duration::from_millis(session.hello.drain_ms);
-            let drain = wanted.min(self.limits.drain).min(left) + self.limits.exit;
+            let granted = if has_hung { Duration::ZERO } else { wanted.min(self.limits.drain) };
+            let drain = granted + self.limits.exit;
             finish(&session, &self.ledger, drain, &self.limits);
         }
         for handle in ending {

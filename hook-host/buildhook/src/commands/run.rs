@@ -17,10 +17,10 @@ use crate::report::totals::Totals;
 use crate::report::{SessionReport, render};
 
 /// Variables that name Cargo's compiler wrapper, the stronger one first.
-pub(super) const WRAPPER_VARIABLES: [&str; 2] = ["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER"];
-/// How long to wait for the sessions once the command has ended. A session ends with its
-/// build, within the drain time of its plugin.
-pub(super) const SESSIONS_LIMIT: Duration = Duration::from_secs(15);
+const WRAPPER_VARIABLES: [&str; 2] = ["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER"];
+/// How long to wait for the sessions once the command has ended, beside the drain time of
+/// their plugins. A session ends with its build.
+const SESSIONS_LIMIT: Duration = Duration::from_secs(15);
 /// Held by a `run` for as long as it lives, so that others know whose folder is left over.
 const OWNER_LOCK: &str = "owner";
 
@@ -50,8 +50,9 @@ pub(super) fn run(env: &Environment, words: &[OsString], json: bool) -> Result<A
         }
     }
     let status = wait_for(&mut command).map_err(|error| cannot_start(&words[0], &error))?;
+    let limit = SESSIONS_LIMIT + Duration::from_millis(config.limits.drain_ms.value);
     if let Ok(folder) = folder {
-        match collect(&folder.path, SESSIONS_LIMIT) {
+        match collect(&folder.path, limit) {
             Ok((reports, at_work)) => tell(&summary(&reports, at_work, json)),
             Err(error) => tell(&format!("buildhook: no summary: {error}\n")),
         }
@@ -76,7 +77,7 @@ fn summary(reports: &[SessionReport], at_work: usize, json: bool) -> String {
 
 /// Two caches that both think they wrap the compiler serve each other's files; which one
 /// the person wants is not ours to guess.
-pub(super) fn refuse_other_wrapper(env: &Environment) -> Result<(), Refusal> {
+fn refuse_other_wrapper(env: &Environment) -> Result<(), Refusal> {
     for name in WRAPPER_VARIABLES {
         let Some(value) = env.get(name) else { continue };
         let path = Path::new(value);
@@ -120,19 +121,19 @@ fn exit_code(status: ExitStatus) -> u8 {
 }
 
 /// Where reports can go when the cache folder cannot be written to.
-pub(super) fn temporary_folder(env: &Environment) -> PathBuf {
+fn temporary_folder(env: &Environment) -> PathBuf {
     let base = env.absolute(if cfg!(windows) { "TEMP" } else { "TMPDIR" });
     base.unwrap_or(Path::new("/tmp")).join(format!("buildhook-run-{}", std::process::id()))
 }
 
 /// Where the sessions of one `run` leave their reports; removed with this value.
-pub(super) struct RunFolder {
-    pub(super) path: PathBuf,
+struct RunFolder {
+    path: PathBuf,
     _owner: fs::File,
 }
 
 impl RunFolder {
-    pub(super) fn make(runs: &Path) -> io::Result<Self> {
+    fn make(runs: &Path) -> io::Result<Self> {
         fs::create_dir_all(runs)?;
         sweep(runs);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
