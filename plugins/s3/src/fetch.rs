@@ -12,7 +12,8 @@ use buildhook_sdk::remote::{MAX_RECORD_BYTES, deliver, inlined};
 use buildhook_sdk::{Call, Deadline, Hit};
 use fs_err::File;
 
-use crate::client::{Client, Fault, Trouble};
+use crate::ahead::Ahead;
+use crate::client::{Fault, Trouble};
 use crate::layout::Layout;
 
 /// Blobs of one entry that are fetched at once. Entries of compilers have two or three.
@@ -22,12 +23,12 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The entry that `call` asks for, with its files in the scratch folder.
 pub(crate) fn fetch(
-    client: &Client,
+    source: &Ahead,
     layout: &Layout,
     call: &Call,
     deadline: Deadline,
 ) -> Result<Hit, Fault> {
-    let record = fetch_record(client, layout, call, deadline)?;
+    let record = fetch_record(source, layout, call, deadline)?;
     let paths: Vec<PathBuf> =
         record.files.iter().map(|_| call.scratch.join(unique_name())).collect();
     let mut blobs = Vec::new();
@@ -38,19 +39,19 @@ pub(crate) fn fetch(
             None => blobs.push((file, path.as_path())),
         }
     }
-    fetch_blobs(client, layout, &blobs, deadline)?;
+    fetch_blobs(source, layout, &blobs, deadline)?;
     let files = record.files.iter().zip(paths).map(|(file, path)| deliver(file, path));
     let files = files.collect::<io::Result<_>>().map_err(local)?;
     Ok(Hit { seal: record.seal, files, cost_ms: record.cost_ms })
 }
 
 fn fetch_record(
-    client: &Client,
+    source: &Ahead,
     layout: &Layout,
     call: &Call,
     deadline: Deadline,
 ) -> Result<Record, Fault> {
-    let content = client.get(&layout.record(&call.key, call.purpose), deadline, |body| {
+    let content = source.get(&layout.record(&call.key, call.purpose), deadline, |body| {
         let mut content = Vec::new();
         let read = body.take(MAX_RECORD_BYTES + 1).read_to_end(&mut content);
         read.map(|_| content).map_err(|error| Trouble::Content(error.to_string()))
@@ -66,7 +67,7 @@ fn fetch_record(
 
 /// Fetches all blobs, or stops at the first that cannot be had.
 fn fetch_blobs(
-    client: &Client,
+    source: &Ahead,
     layout: &Layout,
     blobs: &[(&StoredFile, &Path)],
     deadline: Deadline,
@@ -75,7 +76,7 @@ fn fetch_blobs(
     let failed: Mutex<Option<Fault>> = Mutex::new(None);
     let work = || {
         while let Some((file, path)) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(fault) = fetch_blob(client, layout, file, path, deadline) {
+            if let Err(fault) = fetch_blob(source, layout, file, path, deadline) {
                 next.store(blobs.len(), Ordering::Relaxed);
                 failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(fault);
             }
@@ -94,14 +95,14 @@ fn fetch_blobs(
 }
 
 fn fetch_blob(
-    client: &Client,
+    source: &Ahead,
     layout: &Layout,
     file: &StoredFile,
     path: &Path,
     deadline: Deadline,
 ) -> Result<(), Fault> {
     let object = layout.blob(&file.digest, file.encoding);
-    let fetched = client.get(&object, deadline, |body| {
+    let fetched = source.get(&object, deadline, |body| {
         // Cut short again when an earlier attempt has written some of it.
         let sink = File::create(path).map_err(Trouble::Sink)?;
         match file.encoding {

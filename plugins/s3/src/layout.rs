@@ -5,6 +5,7 @@
 //! <prefix>/v1/inputs/<ab>/<key>
 //! <prefix>/v1/blobs/<ab>/<digest>        content as it is
 //! <prefix>/v1/blobs/<ab>/<digest>.zst    content compressed with zstd
+//! <prefix>/v1/lists/<ab>/<digest>        what the builds of a workspace want
 //! ```
 //!
 //! `<ab>` are the first two digits: servers that keep objects in folders stay quick. The
@@ -45,6 +46,21 @@ impl Layout {
             name.push_str(".zst");
         }
         name
+    }
+
+    /// The list that is called `id`.
+    pub(crate) fn list(&self, id: &Digest) -> String {
+        self.object("lists", id)
+    }
+
+    /// The name of an object without what all have in common.
+    pub(crate) fn relative<'a>(&self, object: &'a str) -> Option<&'a str> {
+        object.strip_prefix(&self.root)?.strip_prefix('/')
+    }
+
+    /// The opposite of [`relative`](Self::relative).
+    pub(crate) fn absolute(&self, name: &str) -> String {
+        format!("{}/{name}", self.root)
     }
 
     fn object(&self, folder: &str, digest: &Digest) -> String {

@@ -15,11 +15,13 @@
 //! - credentials appear in no message: what a server says is reported by its error code only.
 //!
 //! Known gaps: files above 5 GiB are not stored (no multipart upload); there is no eviction,
-//! which is what lifecycle rules of the bucket are for; the region in a profile is not read.
+//! which is what lifecycle rules of the bucket are for.
 
+mod ahead;
 mod client;
 mod fetch;
 mod layout;
+mod profile;
 mod settings;
 mod store;
 mod upload;

@@ -9,6 +9,8 @@ use buildhook_sdk::StartError;
 use http::Uri;
 use serde::Deserialize;
 
+use crate::profile;
+
 /// Long enough for a lost packet to be sent again (1 s), on any path that is of use.
 const DEFAULT_CONNECT_TIMEOUT_MS: u64 = 3_000;
 /// S3 answers within 100–200 ms; what says nothing for this long is stuck.
@@ -17,6 +19,10 @@ const DEFAULT_READ_TIMEOUT_MS: u64 = 5_000;
 const DEFAULT_MAX_IN_FLIGHT: u32 = 32;
 /// What is still to be uploaded when a build ends. The host may grant less.
 const DEFAULT_DRAIN_MS: u64 = 30_000;
+/// Of 374 MB that a build of 104 crates with debug information made, level 1 left 108 MB and
+/// took 1.2 s, level 3 98.5 MB and 1.8 s, level 6 90.9 MB and 4.8 s; 10 MB take 0.8 s at
+/// 100 Mbit/s, every time they are fetched.
+const DEFAULT_ZSTD_LEVEL: i32 = 3;
 /// Longest prefix: S3 allows 1,024 bytes for a name, of which ours take less than 100.
 const MAX_PREFIX_BYTES: usize = 512;
 
@@ -48,8 +54,8 @@ pub struct Options {
     /// Trusts the system's certificates in place of Mozilla's, which are built in.
     #[arg(long)]
     pub system_certificates: bool,
-    /// Compresses what is uploaded with zstd, at level 1 (fast) to 19 (small).
-    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=19))]
+    /// Compresses what is uploaded with zstd, at level 1 (fast) to 19 (small); 0 does not.
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(0..=19))]
     pub zstd: Option<i32>,
     /// Answers when an entry is in the bucket, not before: builds wait for their uploads.
     #[arg(long)]
@@ -66,6 +72,9 @@ pub struct Options {
     /// Longest that uploads may go on when the build has ended, in milliseconds.
     #[arg(long, value_name = "MS")]
     pub drain_ms: Option<u64>,
+    /// Says at the end how many requests and bytes the session took, on standard error.
+    #[arg(long)]
+    pub summary: bool,
 }
 
 impl Options {
@@ -87,6 +96,7 @@ impl Options {
             read_timeout_ms: self.read_timeout_ms.or(base.read_timeout_ms),
             max_in_flight: self.max_in_flight.or(base.max_in_flight),
             drain_ms: self.drain_ms.or(base.drain_ms),
+            summary: self.summary || base.summary,
         }
     }
 }
@@ -129,6 +139,7 @@ pub struct Settings {
     pub(crate) read_timeout: Duration,
     pub(crate) max_in_flight: u32,
     pub(crate) drain_ms: u64,
+    pub(crate) summary: bool,
     pub(crate) surroundings: Surroundings,
 }
 
@@ -159,15 +170,22 @@ impl Settings {
         let named =
             options.endpoint.or_else(|| variable(["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]));
         let endpoint = named.as_deref().map(parse_endpoint).transpose()?;
-        let region = options.region.or_else(|| variable(["AWS_REGION", "AWS_DEFAULT_REGION"]));
+        // As with credentials, a profile that is named is meant, whatever the variables hold.
+        let named = options.profile.as_deref();
+        let region = options
+            .region
+            .or_else(|| named.and_then(|named| profile::region(Some(named), &surroundings)))
+            .or_else(|| variable(["AWS_REGION", "AWS_DEFAULT_REGION"]))
+            .or_else(|| profile::region(None, &surroundings).filter(|_| named.is_none()));
         if let Some(region) = &region {
             check_word("region", region, "")?;
         }
         if options.anonymous && options.profile.is_some() {
             return Err(config("`anonymous` looks for no credentials: leave `profile` out"));
         }
-        if options.zstd.is_some_and(|level| !(1..=19).contains(&level)) {
-            return Err(config("`zstd` is a level from 1 to 19"));
+        let zstd_level = options.zstd.unwrap_or(DEFAULT_ZSTD_LEVEL);
+        if !(0..=19).contains(&zstd_level) {
+            return Err(config("`zstd` is a level from 1 to 19, or 0 for none"));
         }
         let max_in_flight = options.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT);
         if !(1..=MAX_IN_FLIGHT).contains(&max_in_flight) {
@@ -188,7 +206,7 @@ impl Settings {
             anonymous: options.anonymous,
             addressing,
             system_certificates: options.system_certificates,
-            zstd_level: options.zstd,
+            zstd_level: (zstd_level > 0).then_some(zstd_level),
             wait: options.wait,
             connect_timeout: limit(
                 "connect-timeout-ms",
@@ -202,6 +220,7 @@ impl Settings {
             )?,
             max_in_flight,
             drain_ms: options.drain_ms.unwrap_or(DEFAULT_DRAIN_MS),
+            summary: options.summary,
             surroundings,
         })
     }
@@ -292,7 +311,7 @@ mod tests {
             ("bucket = 'b'\nprefix = '../x'", "`../x` is no prefix"),
             ("bucket = 'b'\nendpoint = 'host:9000'", "`host:9000` is no endpoint"),
             ("bucket = 'b'\nendpoint = 'ftp://host'", "`ftp://host` is no endpoint"),
-            ("bucket = 'b'\nzstd = 20", "`zstd` is a level from 1 to 19"),
+            ("bucket = 'b'\nzstd = 20", "`zstd` is a level from 1 to 19, or 0"),
             ("bucket = 'b'\nmax-in-flight = 0", "`max-in-flight` is a number from 1 to 256"),
             ("bucket = 'b'\nread-timeout-ms = 0", "`read-timeout-ms` must not be 0"),
             ("bucket = 'b'\nprofile = 'p'\nanonymous = true", "leave `profile` out"),

@@ -8,9 +8,10 @@ use buildhook_protocol::{ErrorKind, ReasonCode, Stored};
 use buildhook_sdk::entry::Encoding;
 use buildhook_sdk::files::CopyError;
 use buildhook_sdk::remote::{EntryId, Staged, Told};
-use buildhook_sdk::{About, Built, Call, Done, Error, Plugin, Want};
+use buildhook_sdk::{About, Built, Call, Deadline, Done, Error, Plugin, Want};
 
-use crate::client::{Client, Fault};
+use crate::ahead::Ahead;
+use crate::client::{Client, Fault, Traffic};
 use crate::fetch::fetch;
 use crate::layout::Layout;
 use crate::settings::Settings;
@@ -24,12 +25,14 @@ const MAX_FILE_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Store {
     client: Arc<Client>,
+    ahead: Ahead,
     layout: Layout,
     uploads: Uploads,
     encoding: Encoding,
     wait: bool,
     max_in_flight: u32,
     drain_ms: u64,
+    summary: bool,
     /// Entries that were found damaged: to be stored over what is there.
     broken: Mutex<HashSet<EntryId>>,
     told: Arc<Told>,
@@ -42,19 +45,23 @@ impl Store {
         let client = Arc::new(Client::new(&settings));
         let layout = Layout::new(&settings.prefix);
         let told = Arc::new(Told::new(NAME));
+        let ahead = Ahead::new(Arc::clone(&client), layout.clone());
         Self {
             uploads: Uploads::new(
                 Arc::clone(&client),
+                ahead.clone(),
                 layout.clone(),
                 settings.zstd_level,
                 Arc::clone(&told),
             ),
             client,
+            ahead,
             layout,
             encoding: settings.zstd_level.map_or(Encoding::Plain, |_| Encoding::Zstd),
             wait: settings.wait,
             max_in_flight: settings.max_in_flight,
             drain_ms: settings.drain_ms,
+            summary: settings.summary,
             broken: Mutex::default(),
             told,
         }
@@ -110,8 +117,9 @@ impl Plugin for Store {
 
     fn want_to_build(&self, call: &Call) -> Result<Want, Error> {
         let deadline = call.deadline.sooner();
+        self.ahead.begin(&call.unit);
         self.uploads.queue().wait_for(&(call.key, call.purpose), deadline);
-        match fetch(&self.client, &self.layout, call, deadline) {
+        match fetch(&self.ahead, &self.layout, call, deadline) {
             Ok(hit) => Ok(Want::Hit(hit)),
             Err(fault) => self.missed(call, fault),
         }
@@ -161,6 +169,17 @@ impl Plugin for Store {
     }
 
     fn drain(&self) {
-        self.uploads.queue().finish(Duration::from_millis(self.drain_ms));
+        let limit = Duration::from_millis(self.drain_ms);
+        let deadline = Deadline::within(limit);
+        self.uploads.queue().finish(limit);
+        self.ahead.finish(deadline);
+        if self.summary {
+            let Traffic { requests, received_bytes, sent_bytes } = self.client.traffic();
+            self.told.say(&format!(
+                "{requests} requests, {received_bytes} bytes received, {sent_bytes} bytes sent, \
+                 {} bytes fetched ahead in vain",
+                self.ahead.unused_bytes()
+            ));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Uploads, in the background unless a person wants builds to wait: blobs first, the record
 //! last.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +13,7 @@ use buildhook_sdk::Deadline;
 use buildhook_sdk::entry::Encoding;
 use buildhook_sdk::remote::{Blob, Queue, Staged, Told};
 
+use crate::ahead::Ahead;
 use crate::client::{Client, Fault};
 use crate::layout::Layout;
 
@@ -33,23 +34,26 @@ pub(crate) struct Uploads {
 #[derive(Debug)]
 struct Shared {
     client: Arc<Client>,
+    ahead: Ahead,
     layout: Layout,
     zstd_level: i32,
     told: Arc<Told>,
-    /// Blobs that are in the bucket for sure.
-    known: Mutex<HashSet<(Digest, Encoding)>>,
+    /// Blobs that are in the bucket for sure, and their size there.
+    known: Mutex<HashMap<(Digest, Encoding), u64>>,
     forbidden: AtomicBool,
 }
 
 impl Uploads {
     pub(crate) fn new(
         client: Arc<Client>,
+        ahead: Ahead,
         layout: Layout,
         zstd_level: Option<i32>,
         told: Arc<Told>,
     ) -> Self {
         let shared = Arc::new(Shared {
             client,
+            ahead,
             layout,
             zstd_level: zstd_level.unwrap_or_default(),
             told: Arc::clone(&told),
@@ -84,32 +88,40 @@ impl Uploads {
 impl Shared {
     fn upload(&self, mut entry: Staged, until: Option<Deadline>) -> Result<(), Fault> {
         let replace = entry.replace;
+        let mut stored = Vec::with_capacity(entry.blobs.len());
         for blob in &mut entry.blobs {
-            self.upload_blob(blob, replace, until)?;
+            stored.push(self.upload_blob(blob, replace, until)?);
         }
         let object = self.layout.record(&entry.record.key, entry.record.purpose);
         let record = entry.record.encode();
         let size = record.len() as u64;
-        self.client.put(&object, size, time_for(size, until), || Ok(record.as_slice()))
+        self.client.put(&object, size, time_for(size, until), || Ok(record.as_slice()))?;
+        // In the order in which they will be asked for.
+        let blobs = stored.iter().map(|(blob, size)| (blob.as_str(), *size));
+        self.ahead.note(std::iter::once((object.as_str(), size)).chain(blobs));
+        Ok(())
     }
 
-    /// Makes sure that the bucket has the content, without sending it twice.
+    /// Makes sure that the bucket has the content, without sending it twice. Returns the object
+    /// and its size.
     fn upload_blob(
         &self,
         blob: &mut Blob,
         replace: bool,
         until: Option<Deadline>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(String, u64), Fault> {
         let encoding = if blob.packed.is_some() { Encoding::Zstd } else { Encoding::Plain };
         let object = self.layout.blob(&blob.digest, encoding);
         let name = (blob.digest, encoding);
         if !replace {
-            if self.known().contains(&name) {
-                return Ok(());
+            if let Some(size) = self.known().get(&name).copied() {
+                return Ok((object, size));
             }
-            if blob.size > MAX_UNASKED_BYTES && self.is_there(&object, blob, encoding, until)? {
-                self.known().insert(name);
-                return Ok(());
+            if blob.size > MAX_UNASKED_BYTES
+                && let Some(size) = self.size_there(&object, blob, encoding, until)?
+            {
+                self.known().insert(name, size);
+                return Ok((object, size));
             }
         }
         let (content, size) = match &mut blob.packed {
@@ -121,22 +133,25 @@ impl Shared {
             }
         };
         self.client.put(&object, size, time_for(size, until), || from_start(content))?;
-        self.known().insert(name);
-        Ok(())
+        self.known().insert(name, size);
+        Ok((object, size))
     }
 
-    fn is_there(
+    /// How long the blob's object is, when it is in the bucket.
+    fn size_there(
         &self,
         object: &str,
         blob: &Blob,
         encoding: Encoding,
         until: Option<Deadline>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<Option<u64>, Fault> {
         match self.client.head(object, time_for(0, until)) {
             // One of another length was cut short by whoever wrote it.
-            Ok(size) => Ok(encoding == Encoding::Zstd || size == Some(blob.size)),
+            Ok(size) if encoding == Encoding::Plain => Ok(size.filter(|size| *size == blob.size)),
+            // A server that does not say how long it is has it nevertheless.
+            Ok(size) => Ok(Some(size.unwrap_or(blob.size))),
             // Who may write need not be allowed to look.
-            Err(Fault::NotFound | Fault::Denied(_)) => Ok(false),
+            Err(Fault::NotFound | Fault::Denied(_)) => Ok(None),
             Err(fault) => Err(fault),
         }
     }
@@ -159,7 +174,7 @@ impl Shared {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashSet<(Digest, Encoding)>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<(Digest, Encoding), u64>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

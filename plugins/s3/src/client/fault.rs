@@ -40,6 +40,8 @@ pub(super) enum Failure {
     Settled(Fault),
     /// Another attempt may.
     Passing(String),
+    /// The credentials are not valid any more, in words; others may be.
+    Expired(Fault),
     /// The bucket is in this region.
     Elsewhere(String),
 }
@@ -91,11 +93,9 @@ impl Scene<'_> {
                 ),
             ),
             (_, "ExpiredToken" | "TokenRefreshRequired" | "ExpiredTokenException") => {
-                fatal(ErrorKind::Auth, "the credentials have expired: sign in again".to_owned())
+                expired("the credentials have expired: sign in again")
             }
-            (_, "InvalidToken") => {
-                fatal(ErrorKind::Auth, "the session token is not valid: sign in again".to_owned())
-            }
+            (_, "InvalidToken") => expired("the session token is not valid: sign in again"),
             (_, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException")
             | (301 | 307 | 308, _) => fatal(
                 ErrorKind::Config,
@@ -178,6 +178,10 @@ impl Scene<'_> {
     }
 }
 
+fn expired(message: &str) -> Failure {
+    Failure::Expired(Fault::Final(ErrorKind::Auth, message.to_owned()))
+}
+
 fn fatal(kind: ErrorKind, message: String) -> Failure {
     Failure::Settled(Fault::Final(kind, message))
 }
@@ -214,7 +218,8 @@ mod tests {
         ];
         for (status, code, words) in cases {
             match judged(status, code) {
-                Failure::Settled(Fault::Final(_, message)) => {
+                Failure::Settled(Fault::Final(_, message))
+                | Failure::Expired(Fault::Final(_, message)) => {
                     assert!(message.contains(words), "{code}: {message}");
                 }
                 other => panic!("{code}: {other:?}"),

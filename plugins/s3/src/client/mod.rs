@@ -13,6 +13,7 @@ mod transport;
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,17 @@ pub(crate) enum Trouble {
     Sink(io::Error),
 }
 
+/// What a session took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    /// Attempts, whatever became of them.
+    pub(crate) requests: u64,
+    /// Bytes of objects, as they came, including those that broke off.
+    pub(crate) received_bytes: u64,
+    /// Bytes of objects that are stored.
+    pub(crate) sent_bytes: u64,
+}
+
 /// The bucket.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -62,6 +74,9 @@ pub(crate) struct Client {
     signing: Option<Signing>,
     region: RwLock<String>,
     breaker: Breaker,
+    requests: AtomicU64,
+    received_bytes: AtomicU64,
+    sent_bytes: AtomicU64,
     /// What made this session useless.
     fatal: OnceLock<Fault>,
 }
@@ -78,6 +93,9 @@ impl Client {
             signing,
             region: RwLock::new(region),
             breaker: Breaker::default(),
+            requests: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
             fatal: OnceLock::new(),
         }
     }
@@ -85,6 +103,15 @@ impl Client {
     /// What made this session useless, when something has.
     pub(crate) fn fatal(&self) -> Option<&Fault> {
         self.fatal.get()
+    }
+
+    /// What was asked and moved so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic {
+            requests: self.requests.load(Ordering::Relaxed),
+            received_bytes: self.received_bytes.load(Ordering::Relaxed),
+            sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
+        }
     }
 
     /// Reads an object through `take`, which begins anew for each attempt.
@@ -96,8 +123,11 @@ impl Client {
     ) -> Result<T, Fault> {
         self.with_retries(deadline, || {
             let response = self.send(Method::GET, object, deadline, None, ())?;
-            let mut body =
-                Watched { inner: response.into_body().into_reader(), broke: Cell::new(None) };
+            let mut body = Watched {
+                inner: response.into_body().into_reader(),
+                broke: Cell::new(None),
+                bytes: &self.received_bytes,
+            };
             take(&mut body).map_err(|trouble| match (body.broke.take(), trouble) {
                 (Some(broke), _) => {
                     self.with_scene(|scene| scene.broken(&ureq::Error::from(broke)))
@@ -128,7 +158,9 @@ impl Client {
         self.with_retries(deadline, || {
             let mut content = open().map_err(|error| Fault::Local(error.to_string()))?;
             let body = SendBody::from_reader(&mut content);
-            self.send(Method::PUT, object, deadline, Some(size), body).map(drop)
+            self.send(Method::PUT, object, deadline, Some(size), body)?;
+            self.sent_bytes.fetch_add(size, Ordering::Relaxed);
+            Ok(())
         })
     }
 
@@ -144,6 +176,7 @@ impl Client {
             return Err(Fault::Resting);
         }
         let mut moved = false;
+        let mut renewed = false;
         let mut attempts = 0;
         loop {
             if deadline.has_passed() {
@@ -153,6 +186,7 @@ impl Client {
                 }
                 return Err(Fault::Late);
             }
+            let credentials = self.signing.as_ref().map(Signing::generation);
             let why = match attempt() {
                 Ok(value) => {
                     self.breaker.succeeded();
@@ -162,6 +196,17 @@ impl Client {
                     self.breaker.succeeded();
                     return Err(self.remember(fault));
                 }
+                Err(Failure::Expired(fault)) => match (&self.signing, credentials) {
+                    (Some(signing), Some(used)) if !renewed => {
+                        renewed = true;
+                        signing.renew(used);
+                        continue;
+                    }
+                    _ => {
+                        self.breaker.succeeded();
+                        return Err(self.remember(fault));
+                    }
+                },
                 Err(Failure::Elsewhere(region)) if !moved => {
                     moved = true;
                     self.move_to(&region);
@@ -209,6 +254,7 @@ impl Client {
             .configure_request(Request::from_parts(parts, body))
             .timeout_global(Some(deadline.remaining()))
             .build();
+        self.requests.fetch_add(1, Ordering::Relaxed);
         let response = self
             .agent
             .run(request)
@@ -313,19 +359,22 @@ fn pause(attempts: u32) -> Duration {
     longest / 2 + (longest / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
-/// Remembers whether it was the connection that broke.
-struct Watched<R> {
+/// Counts what comes, and remembers whether it was the connection that broke.
+struct Watched<'a, R> {
     inner: R,
     broke: Cell<Option<io::Error>>,
+    bytes: &'a AtomicU64,
 }
 
-impl<R: Read> Read for Watched<R> {
+impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buffer).map_err(|error| {
+        let read = self.inner.read(buffer).map_err(|error| {
             let told = io::Error::from(error.kind());
             self.broke.set(Some(error));
             told
-        })
+        })?;
+        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
     }
 }
 

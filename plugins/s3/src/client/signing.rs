@@ -3,7 +3,8 @@
 //!
 //! `reqsign` is asynchronous; what it waits for here is done by the calling thread, so its
 //! futures are ready at once. Credentials are looked for when the first request is signed,
-//! and kept until shortly before they expire.
+//! kept until shortly before they expire, and looked for once more when the server says that
+//! they have expired: a person may have signed in again, and another user's clock may be right.
 //!
 //! An error of a source of credentials may hold what it answered: none is repeated.
 
@@ -36,7 +37,17 @@ const LINK_LOCAL: &str = "169.254.";
 /// Signs requests for one region, which may turn out to be another.
 #[derive(Debug)]
 pub(super) struct Signing {
-    signer: RwLock<Signer<Credential>>,
+    context: Context,
+    profile: Option<String>,
+    current: RwLock<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    signer: Signer<Credential>,
+    region: String,
+    /// How often credentials were renewed.
+    generation: u32,
 }
 
 impl Signing {
@@ -47,25 +58,37 @@ impl Signing {
             .with_file_read(Files)
             .with_http_send(Http(agent.clone()))
             .with_command_execute(Commands);
-        let sources = DefaultCredentialProvider::builder();
-        let sources = match &settings.profile {
-            // A profile that is named is meant, whatever the variables hold.
-            Some(profile) => sources.with_profile(profile).no_env(),
-            None => sources,
-        };
-        let signer = Signer::new(context, sources.build(), RequestSigner::new(SERVICE, region));
-        Self { signer: RwLock::new(signer) }
+        let profile = settings.profile.clone();
+        let signer = signer(context.clone(), profile.as_deref(), region);
+        let current = Current { signer, region: region.to_owned(), generation: 0 };
+        Self { context, profile, current: RwLock::new(current) }
+    }
+
+    /// Tells credentials from those that [`renew`](Self::renew) has put in their place.
+    pub(super) fn generation(&self) -> u32 {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).generation
+    }
+
+    /// Forgets the credentials of generation `used`, unless another thread has done so.
+    pub(super) fn renew(&self, used: u32) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.generation == used {
+            current.signer = signer(self.context.clone(), self.profile.as_deref(), &current.region);
+            current.generation += 1;
+        }
     }
 
     /// Signs for `region` from now on, with the credentials at hand.
     pub(super) fn move_to(&self, region: &str) {
-        let mut signer = self.signer.write().unwrap_or_else(PoisonError::into_inner);
-        *signer = signer.clone().with_request_signer(RequestSigner::new(SERVICE, region));
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let request_signer = RequestSigner::new(SERVICE, region);
+        current.signer = current.signer.clone().with_request_signer(request_signer);
+        region.clone_into(&mut current.region);
     }
 
     /// Adds a signature to `request`, which must be complete but for its body.
     pub(super) fn sign(&self, request: &mut Parts) -> std::result::Result<(), Fault> {
-        let signer = self.signer.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let signer = self.current.read().unwrap_or_else(PoisonError::into_inner).signer.clone();
         pollster::block_on(signer.sign(request, None)).map_err(|_| {
             let message = "no valid credentials were found in the environment, the profile, SSO, \
                 web identity, credential_process, ECS or EC2: set AWS_ACCESS_KEY_ID and \
@@ -74,6 +97,16 @@ impl Signing {
             Fault::Final(ErrorKind::Auth, message.to_owned())
         })
     }
+}
+
+fn signer(context: Context, profile: Option<&str>, region: &str) -> Signer<Credential> {
+    let sources = DefaultCredentialProvider::builder();
+    let sources = match profile {
+        // A profile that is named is meant, whatever the variables hold.
+        Some(profile) => sources.with_profile(profile).no_env(),
+        None => sources,
+    };
+    Signer::new(context, sources.build(), RequestSigner::new(SERVICE, region))
 }
 
 #[derive(Debug)]

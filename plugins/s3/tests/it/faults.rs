@@ -21,6 +21,16 @@ fn refused(mut session: Session, server: &Server) -> (Value, Value, String) {
 #[test]
 fn wrong_credentials_are_told_and_end_the_session() {
     let server = Server::start();
+    if server.is_other {
+        // Servers differ in what they say of them: at least that is told, and nothing stored.
+        let mut command = server.plugin(&[]);
+        command.env("AWS_SECRET_ACCESS_KEY", "wrong");
+        let (want, _, stderr) = refused(Session::spawn(command), &server);
+        assert_ne!(want["kind"], "hit");
+        assert!(stderr.contains("buildhook-s3: "), "{stderr}");
+        assert_eq!(server.objects("v1"), [""; 0]);
+        return;
+    }
     for (name, value, words) in [
         ("AWS_SECRET_ACCESS_KEY", "wrong", "the secret access key is wrong"),
         ("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN", "does not know the access key"),
@@ -186,6 +196,49 @@ fn the_region_that_the_server_names_is_taken() {
     let (want, _, stderr) = refused(session, &server);
     assert_eq!(want["error"]["kind"], "config", "{want}");
     assert!(stderr.contains("does not accept the region `us-west-2`"), "{stderr}");
+}
+
+#[test]
+fn expired_credentials_are_looked_for_again() {
+    let server = Server::start();
+    server.store("k", &[("out/x", b"content", false)], &[]);
+    let aws = server.home().join(".aws");
+    std::fs::create_dir(&aws).unwrap();
+    let (calls, script) = (server.home().join("calls"), server.home().join("process"));
+    let text = format!(
+        "#!/bin/sh\necho call >>'{}'\ncat <<'END'\n\
+         {{\"Version\":1,\"AccessKeyId\":\"{}\",\"SecretAccessKey\":\"{}\"}}\nEND\n",
+        calls.display(),
+        server.access_key,
+        server.secret
+    );
+    std::fs::write(&script, text).unwrap();
+    let config = format!("[profile p]\ncredential_process = /bin/sh {}\n", script.display());
+    std::fs::write(aws.join("config"), config).unwrap();
+
+    // The first connection breaks after some answers, in the middle of a session.
+    let faults = [Link::BreaksAfter(2_000), Link::Answers(400, "ExpiredToken")];
+    let proxy = Proxy::start(server.address, Link::Works, &faults);
+    let mut session = Session::spawn(server.plugin_at(proxy.address, &["--profile=p"]));
+    for _ in 0..5 {
+        assert_eq!(session.ask(server.fixture.want("k"))["kind"], "hit");
+    }
+    assert_eq!(session.close().1, "");
+    assert_eq!(std::fs::read_to_string(calls).unwrap(), "call\ncall\n", "once each");
+}
+
+#[test]
+fn the_region_of_the_profile_is_used_and_named() {
+    let server = Server::start();
+    let aws = server.home().join(".aws");
+    std::fs::create_dir(&aws).unwrap();
+    let keys = "aws_access_key_id = AKIAX\naws_secret_access_key = x\n";
+    std::fs::write(aws.join("credentials"), format!("[team]\n{keys}")).unwrap();
+    std::fs::write(aws.join("config"), "[profile team]\nregion = mars-north-1\n").unwrap();
+    let proxy = Proxy::start(server.address, Link::Answers(301, "PermanentRedirect"), &[]);
+    let session = Session::spawn(server.plugin_at(proxy.address, &["--profile=team"]));
+    let (_, _, stderr) = refused(session, &server);
+    assert!(stderr.contains("does not accept the region `mars-north-1`"), "{stderr}");
 }
 
 #[test]

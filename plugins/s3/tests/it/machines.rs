@@ -1,12 +1,15 @@
 //! Two machines share a bucket: other checkout folders, other `CARGO_HOME`s, other users'
 //! homes, and nothing but the bucket in common. Real Cargo, the real host, the real plugin.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::server::{ACCESS_KEY, BUCKET, PROGRAM, SECRET, Server};
+use super::proxy::{Link, Proxy};
+use super::server::{BUCKET, PROGRAM, Server};
 
 const FILES: &[(&str, &str)] = &[
     ("Cargo.toml", "[workspace]\nresolver = '3'\nmembers = ['base', 'middle', 'app']\n"),
@@ -64,6 +67,20 @@ fn toolchain() -> PathBuf {
 
 /// A machine with a checkout of its own; builds there, and returns what Cargo said.
 fn build(root: &Path, host: &Path, server: &Server, access_key: &str) -> Output {
+    // The machine may be slow: what is counted are hits.
+    let limits = "[limits]\nhello-ms = 60000\nwant-to-build-ms = 60000\nbuilt-a-thing-ms = 60000\n";
+    build_over(root, host, server, (server.address, "--wait"), access_key, limits)
+}
+
+/// The same over another `link`, with an option, and with these settings of the host.
+fn build_over(
+    root: &Path,
+    host: &Path,
+    server: &Server,
+    (address, option): (SocketAddr, &str),
+    access_key: &str,
+    limits: &str,
+) -> Output {
     let (checkout, home) = (root.join("some/checkout"), root.join("home"));
     for (path, text) in FILES {
         let path = checkout.join(path);
@@ -73,9 +90,7 @@ fn build(root: &Path, host: &Path, server: &Server, access_key: &str) -> Output 
     for folder in ["home", "cargo"] {
         std::fs::create_dir_all(root.join(folder)).unwrap();
     }
-    // The machine may be slow: what is counted are hits.
     let config = root.join("config.toml");
-    let limits = "[limits]\nhello-ms = 60000\nwant-to-build-ms = 60000\nbuilt-a-thing-ms = 60000\n";
     std::fs::write(&config, limits).unwrap();
     let bin = toolchain().join("bin");
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -94,10 +109,14 @@ fn build(root: &Path, host: &Path, server: &Server, access_key: &str) -> Output 
         .env("BUILDHOOK_CONFIG", config)
         .env(
             "BUILDHOOK_HOOK",
-            format!("'{PROGRAM}' --bucket={BUCKET} --endpoint=http://{} --wait", server.address),
+            format!(
+                "'{PROGRAM}' --bucket={BUCKET} --prefix={} --endpoint=http://{address} {option}",
+                server.prefixed("machines")
+            ),
         )
         .env("AWS_ACCESS_KEY_ID", access_key)
-        .env("AWS_SECRET_ACCESS_KEY", SECRET)
+        .env("AWS_SECRET_ACCESS_KEY", &server.secret)
+        .envs(server.region())
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .current_dir(checkout)
         .output()
@@ -128,9 +147,9 @@ fn a_second_machine_builds_nothing() {
     let (server, host) = (Server::start(), host());
     let (first, second, third) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    assert_eq!(outcomes(&build(first.path(), &host, &server, ACCESS_KEY)), all("miss"));
+    assert_eq!(outcomes(&build(first.path(), &host, &server, &server.access_key)), all("miss"));
     let deeper = second.path().join("another/place");
-    let output = build(&deeper, &host, &server, ACCESS_KEY);
+    let output = build(&deeper, &host, &server, &server.access_key);
     assert_eq!(outcomes(&output), all("hit"), "{}", String::from_utf8_lossy(&output.stderr));
     let program = Command::new(deeper.join("some/checkout/target/debug/app")).output().unwrap();
     assert_eq!(program.stdout, b"42!\n");
@@ -139,5 +158,50 @@ fn a_second_machine_builds_nothing() {
     let output = build(third.path(), &host, &server, "AKIAUNKNOWN");
     assert!(!outcomes(&output).iter().any(|(_, outcome)| outcome == "hit"));
     let said = format!("{output:?}");
-    assert!(!said.contains(SECRET), "{said}");
+    assert!(!said.contains(&server.secret), "{said}");
+}
+
+/// With the limits that users get: whatever the link does, the build succeeds, nothing wrong is
+/// restored, and it takes little longer.
+#[test]
+fn a_bad_link_costs_a_build_seconds() {
+    /// Of the host: 3 s that may be lost, 1.2 s to end the plugin; and `--drain-ms` below.
+    const COST: Duration = Duration::from_millis(3_000 + 1_200 + 1_000);
+    /// What three small crates take on a machine that is busy with other things.
+    const BUILD: Duration = Duration::from_secs(40);
+    let (server, host) = (Server::start(), host());
+    let first = tempfile::tempdir().unwrap();
+    outcomes(&build(first.path(), &host, &server, &server.access_key));
+    let links = [
+        Link::Resets,
+        Link::BreaksAfter(300),
+        Link::BreaksAfter(10_000),
+        Link::Trickles,
+        Link::Silent,
+        Link::Answers(500, "InternalError"),
+        Link::Answers(503, "SlowDown"),
+        Link::Answers(429, "TooManyRequests"),
+        Link::Answers(403, "AccessDenied"),
+        Link::Answers(400, "ExpiredToken"),
+    ];
+    // Several at once: most of the time they wait.
+    let build_over = |link: &Link| {
+        let machine = tempfile::tempdir().unwrap();
+        let proxy = Proxy::start(server.address, *link, &[]);
+        let through = (proxy.address, "--drain-ms=1000");
+        let started = Instant::now();
+        let output = build_over(machine.path(), &host, &server, through, &server.access_key, "");
+        let took = started.elapsed();
+        assert_eq!(outcomes(&output).len(), 3, "{link:?}");
+        assert!(took < BUILD + COST, "{link:?}: {took:?}");
+        let app = machine.path().join("some/checkout/target/debug/app");
+        assert_eq!(Command::new(app).output().unwrap().stdout, b"42!\n", "{link:?}");
+    };
+    for pair in links.chunks(2) {
+        std::thread::scope(|scope| {
+            for link in pair {
+                scope.spawn(|| build_over(link));
+            }
+        });
+    }
 }

@@ -1,8 +1,10 @@
 //! The real executable against a real server: `s3s-fs` on loopback, signatures checked.
 #![cfg(unix)]
 
+mod ahead;
 mod faults;
 mod machines;
+mod objects;
 mod proxy;
 mod server;
 mod store;

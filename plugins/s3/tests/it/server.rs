@@ -1,10 +1,15 @@
-//! A server of S3 in the test's own process, and sessions of the plugin with it.
+//! A server of S3 in the test's own process, and sessions of the plugin with it; or, where
+//! [`OTHER`] names one, another server that is there already, where every test works below a
+//! prefix of its own.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use buildhook_sdk::testing::{Fixture, Session};
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
@@ -12,8 +17,12 @@ use s3s::service::S3ServiceBuilder;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
+use super::objects::Objects;
+
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_buildhook-s3");
 pub(crate) const BUCKET: &str = "cache";
+/// `ADDRESS REGION ACCESS_KEY SECRET` of a server with a bucket [`BUCKET`]; see servers.sh.
+pub(crate) const OTHER: &str = "BUILDHOOK_S3_TEST_SERVER";
 pub(crate) const ACCESS_KEY: &str = "AKIATESTTESTTEST0001";
 pub(crate) const SECRET: &str = "planted-secret/4f9c1e7ab2";
 pub(crate) const TOKEN: &str = "planted-token-83d0c5";
@@ -23,11 +32,53 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     root: tempfile::TempDir,
     runtime: Option<Runtime>,
+    requests: Arc<AtomicU64>,
     pub(crate) fixture: Fixture,
+    pub(crate) objects: Objects,
+    /// Not that of this process.
+    pub(crate) is_other: bool,
+    pub(crate) access_key: String,
+    pub(crate) secret: String,
+    region: Option<String>,
+    /// What comes before every prefix.
+    prefix: String,
 }
 
 impl Server {
     pub(crate) fn start() -> Self {
+        match std::env::var(OTHER) {
+            Ok(words) => Self::other(&words),
+            Err(_) => Self::own(),
+        }
+    }
+
+    fn other(words: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let [address, region, access_key, secret] =
+            words.split(' ').collect::<Vec<_>>().try_into().expect("four words");
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["files", "home"] {
+            std::fs::create_dir(root.path().join(folder)).unwrap();
+        }
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+        let prefix = format!("{now}-{}", COUNT.fetch_add(1, Ordering::SeqCst));
+        let bucket = format!("http://{address}/{BUCKET}");
+        Self {
+            address: address.parse().unwrap(),
+            runtime: None,
+            requests: Arc::default(),
+            fixture: Fixture::new(&root.path().join("files")),
+            objects: Objects::at(bucket, access_key, secret, region, prefix.clone()),
+            is_other: true,
+            access_key: access_key.to_owned(),
+            secret: secret.to_owned(),
+            region: Some(region.to_owned()),
+            prefix,
+            root,
+        }
+    }
+
+    fn own() -> Self {
         let root = tempfile::tempdir().unwrap();
         for folder in ["server", "server/cache", "files", "home"] {
             std::fs::create_dir(root.path().join(folder)).unwrap();
@@ -35,7 +86,8 @@ impl Server {
         let files = s3s_fs::FileSystem::new(root.path().join("server")).unwrap();
         let mut service = S3ServiceBuilder::new(files);
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET));
-        let service = service.build();
+        let requests = Arc::new(AtomicU64::new(0));
+        let service = Counting { inner: service.build(), requests: Arc::clone(&requests) };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap();
@@ -51,8 +103,19 @@ impl Server {
                 });
             }
         });
-        let fixture = Fixture::new(&root.path().join("files"));
-        Self { address, root, runtime: Some(runtime), fixture }
+        Self {
+            address,
+            runtime: Some(runtime),
+            requests,
+            fixture: Fixture::new(&root.path().join("files")),
+            objects: Objects::Folder(root.path().join("server").join(BUCKET)),
+            is_other: false,
+            access_key: ACCESS_KEY.to_owned(),
+            secret: SECRET.to_owned(),
+            region: None,
+            prefix: String::new(),
+            root,
+        }
     }
 
     /// The plugin with credentials for this server, reached at `address`.
@@ -61,14 +124,23 @@ impl Server {
         command
             .env_clear()
             .env("HOME", self.home())
-            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-            .env("AWS_SECRET_ACCESS_KEY", SECRET)
+            .env("AWS_ACCESS_KEY_ID", &self.access_key)
+            .env("AWS_SECRET_ACCESS_KEY", &self.secret)
             .env("AWS_EC2_METADATA_DISABLED", "true")
-            .arg(format!("--endpoint=http://{address}"))
-            .args(options);
-        if !options.iter().any(|option| option.starts_with("--bucket")) {
+            .envs(self.region())
+            .arg(format!("--endpoint=http://{address}"));
+        // A word that a test leaves out.
+        let says = |word: &str| options.iter().any(|option| option.starts_with(word));
+        if !says("--bucket") {
             command.args(["--bucket", BUCKET]);
         }
+        if !says("--prefix") && self.is_other {
+            command.arg(format!("--prefix={}", self.prefix));
+        }
+        command.args(options.iter().map(|option| match option.strip_prefix("--prefix=") {
+            Some(prefix) => format!("--prefix={}", self.prefixed(prefix)),
+            None => (*option).to_owned(),
+        }));
         command
     }
 
@@ -80,19 +152,32 @@ impl Server {
         Session::spawn(self.plugin(options))
     }
 
+    /// Requests so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn home(&self) -> PathBuf {
         self.root.path().join("home")
     }
 
-    pub(crate) fn bucket(&self) -> PathBuf {
-        self.root.path().join("server").join(BUCKET)
+    /// What is to be said as prefix for what this test calls so.
+    pub(crate) fn prefixed(&self, prefix: &str) -> String {
+        if self.is_other {
+            format!("{}/{}", self.prefix, prefix.trim_matches('/'))
+        } else {
+            prefix.to_owned()
+        }
     }
 
-    /// The objects below `folder` of the bucket.
-    pub(crate) fn objects(&self, folder: &str) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        collect(&self.bucket().join(folder), &mut found);
-        found
+    /// The variable that says which region it wants to be called.
+    pub(crate) fn region(&self) -> Option<(&'static str, &str)> {
+        self.region.as_deref().map(|region| ("AWS_REGION", region))
+    }
+
+    /// The objects below `folder`.
+    pub(crate) fn objects(&self, folder: &str) -> Vec<String> {
+        self.objects.names(folder)
     }
 
     /// Stores `files` in a session of its own, so that they are in the bucket for sure.
@@ -110,22 +195,28 @@ impl Server {
     }
 }
 
+/// Passes requests on and counts them.
+#[derive(Clone)]
+struct Counting<S> {
+    inner: S,
+    requests: Arc<AtomicU64>,
+}
+
+impl<R, S: Service<R>> Service<R> for Counting<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: R) -> Self::Future {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        self.inner.call(request)
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
-        }
-    }
-}
-
-fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, found);
-        } else {
-            found.push(path);
         }
     }
 }
