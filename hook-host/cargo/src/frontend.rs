@@ -18,6 +18,7 @@ use crate::args::{self, Compile, Parsed};
 use crate::diagnostics::Translation;
 use crate::environment::Environment;
 use crate::index::Index;
+use crate::inputs::InputRecord;
 use crate::lookup::{self, Lookup};
 use crate::manifest::Action;
 use crate::observe::EnvironmentUsers;
@@ -91,6 +92,8 @@ pub struct Ticket {
 pub(crate) struct Plan {
     pub action: Action,
     pub action_key: Key,
+    /// The record of inputs that the hook has under it.
+    pub known: InputRecord,
     /// Keys under which the hook has something broken.
     pub corrupt: Vec<Key>,
     /// Where the recorder writes; also the clock to which inputs are compared.
@@ -216,11 +219,12 @@ impl Frontend {
         let mut miss = None;
         let plan = match self.look_up(&unit) {
             Ok(Lookup::Hit(hit)) => return Before::Hit(hit),
-            Ok(Lookup::Miss { action, action_key, corrupt, reason }) => {
+            Ok(Lookup::Miss { action, action_key, record: known, corrupt, reason }) => {
                 miss = reason;
                 self.record_folder().map(|record| Plan {
                     action: *action,
                     action_key,
+                    known,
                     corrupt,
                     record,
                 })

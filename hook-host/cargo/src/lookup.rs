@@ -22,7 +22,14 @@ pub(crate) const STDERR_NAME: &str = "log/stderr";
 /// Found or not.
 pub(crate) enum Lookup {
     Hit(Box<Hit>),
-    Miss { action: Box<Action>, action_key: Key, corrupt: Vec<Key>, reason: Option<Refusal> },
+    Miss {
+        action: Box<Action>,
+        action_key: Key,
+        /// What the hook has under it.
+        record: InputRecord,
+        corrupt: Vec<Key>,
+        reason: Option<Refusal>,
+    },
 }
 
 struct Search<'a> {
@@ -45,7 +52,7 @@ pub(crate) fn look_up(
     if let Some(hit) = search.try_sets(&known, &mut action) {
         return Ok(Lookup::Hit(hit));
     }
-    let remote = search.ask_for_record(action_key);
+    let remote = search.ask_for_record(action_key, &action);
     if let Some(hit) = search.try_sets(&remote, &mut action) {
         let mut merged = known;
         merged.merge(remote);
@@ -56,7 +63,7 @@ pub(crate) fn look_up(
     let Search { corrupt, reason, .. } = search;
     let first = || Refusal::new("first-seen", "never built so with these dependencies");
     let reason = Some(reason.unwrap_or_else(first));
-    Ok(Lookup::Miss { action: Box::new(action), action_key, corrupt, reason })
+    Ok(Lookup::Miss { action: Box::new(action), action_key, record: remote, corrupt, reason })
 }
 
 impl Search<'_> {
@@ -76,11 +83,17 @@ impl Search<'_> {
         None
     }
 
-    fn ask(&mut self, key: Key, purpose: Purpose, manifest: Option<&Manifest>) -> Option<Entry> {
+    /// `manifest` gives the canonical bytes whose digest `key` is.
+    fn ask(
+        &mut self,
+        key: Key,
+        purpose: Purpose,
+        manifest: impl FnOnce() -> Vec<u8>,
+    ) -> Option<Entry> {
         let root = self.unit.scratch_root();
-        let file = manifest.filter(|_| self.front.host.wants_manifest()).and_then(|manifest| {
+        let file = self.front.host.wants_manifest().then(manifest).and_then(|manifest| {
             let path = root.join(format!("manifest-{}", key.0.to_hex()));
-            crate::atomic::write(&path, &manifest.to_bytes()).ok().map(|()| path)
+            crate::atomic::write(&path, &manifest).ok().map(|()| path)
         });
         let unit = &self.unit.unit;
         let ask = Ask { key, purpose, unit, scratch_root: &root, manifest: file.as_deref() };
@@ -106,8 +119,8 @@ impl Search<'_> {
         }
     }
 
-    fn ask_for_record(&mut self, action_key: Key) -> InputRecord {
-        let Some(entry) = self.ask(action_key, Purpose::Inputs, None) else {
+    fn ask_for_record(&mut self, action_key: Key, action: &Action) -> InputRecord {
+        let Some(entry) = self.ask(action_key, Purpose::Inputs, || action.to_bytes()) else {
             return InputRecord::default();
         };
         let bytes = entry.read(RECORD_NAME, MAX_RECORD_BYTES).unwrap_or_default();
@@ -115,7 +128,7 @@ impl Search<'_> {
     }
 
     fn try_key(&mut self, key: Key, manifest: &Manifest) -> Option<Box<Hit>> {
-        let entry = self.ask(key, Purpose::Outputs, Some(manifest))?;
+        let entry = self.ask(key, Purpose::Outputs, || manifest.to_bytes())?;
         match restore(self.front, self.unit, &entry, key) {
             Ok(hit) => Some(Box::new(hit)),
             Err(refusal) => {

@@ -137,10 +137,16 @@ impl Action {
         })
     }
 
+    /// The canonical bytes: the manifest of this action's record of inputs.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        canonical(self)
+    }
+
     /// The key of this action's record of inputs.
     #[must_use]
     pub fn key(&self) -> Key {
-        Key(Digest::of(&canonical(self)))
+        Key(Digest::of(&self.to_bytes()))
     }
 }
 

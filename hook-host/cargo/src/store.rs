@@ -300,18 +300,14 @@ fn offer(
     cost_ms: Option<u64>,
     replace: bool,
 ) -> Result<(), Refusal> {
-    let manifest_path = plan.record.0.join("manifest.json");
-    let wanted = front.host.wants_manifest();
-    if wanted {
-        fs_err::write(&manifest_path, manifest.to_bytes())
-            .map_err(|error| Refusal::new("no-scratch", error.to_string()))?;
-    }
+    let manifest_path = write_manifest(front, plan, || manifest.to_bytes())
+        .map_err(|error| Refusal::new("no-scratch", error.to_string()))?;
     let ask = Ask {
         key: manifest.key(),
         purpose: Purpose::Outputs,
         unit: &unit.unit,
         scratch_root: &unit.scratch_root(),
-        manifest: wanted.then_some(manifest_path.as_path()),
+        manifest: manifest_path.as_deref(),
     };
     match front.host.built_a_thing(&ask, &Built { files, cost_ms, replace }) {
         Outcome::Stored { .. } => Ok(()),
@@ -324,24 +320,42 @@ fn offer(
     }
 }
 
+/// The file that a plugin which asks for manifests gets, for one request after the other.
+fn write_manifest(
+    front: &Frontend,
+    plan: &Plan,
+    manifest: impl FnOnce() -> Vec<u8>,
+) -> std::io::Result<Option<PathBuf>> {
+    if !front.host.wants_manifest() {
+        return Ok(None);
+    }
+    let path = plan.record.0.join("manifest.json");
+    fs_err::write(&path, manifest())?;
+    Ok(Some(path))
+}
+
 /// Remembers what the unit read, here and in the store. Only later hits are lost when that
 /// fails.
 fn remember(front: &Frontend, unit: &Prepared, plan: &Plan, set: InputSet) {
     let mut record = front.index.record(&plan.action_key);
-    let known = record.sets.first() == Some(&set);
+    // The hook may be another one than this machine has remembered its sets beside.
+    let is_known = plan.known.sets.contains(&set);
     record.add(set);
+    // What other machines have put there stays.
+    record.merge(plan.known.clone());
     let _ = front.index.set_record(&plan.action_key, &record);
-    if known {
+    if is_known {
         return;
     }
     let text = String::from_utf8(record.to_bytes()).unwrap_or_default();
     let Ok(file) = write_text(&plan.record.0, "inputs.json", RECORD_NAME, &text) else { return };
+    let Ok(manifest) = write_manifest(front, plan, || plan.action.to_bytes()) else { return };
     let ask = Ask {
         key: plan.action_key,
         purpose: Purpose::Inputs,
         unit: &unit.unit,
         scratch_root: &unit.scratch_root(),
-        manifest: None,
+        manifest: manifest.as_deref(),
     };
     let built = Built { files: &[file], cost_ms: None, replace: true };
     // The outcome is counted by the host.

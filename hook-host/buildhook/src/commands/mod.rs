@@ -13,6 +13,7 @@ mod run;
 #[cfg(unix)]
 mod signals;
 mod stats;
+mod warm;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -128,6 +129,8 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         sdk: Option<PathBuf>,
     },
+    /// Build dependencies and fill the cache with them, without the project that needs them.
+    Warm(warm::Args),
     /// Print a script that completes buildhook's commands in a shell.
     Completions {
         /// The shell.
@@ -223,6 +226,7 @@ fn dispatch(command: Command, env: &Environment) -> Result<Answer, Refusal> {
         Command::Allow { path, json } => allow::allow(env, path.as_deref(), json),
         Command::Deny { path, json } => allow::deny(env, path.as_deref(), json),
         Command::NewPlugin { name, sdk } => new_plugin::new_plugin(env, &name, sdk.as_deref()),
+        Command::Warm(args) => warm::warm(env, &args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "buildhook", &mut script);

@@ -17,10 +17,10 @@ use crate::report::totals::Totals;
 use crate::report::{SessionReport, render};
 
 /// Variables that name Cargo's compiler wrapper, the stronger one first.
-const WRAPPER_VARIABLES: [&str; 2] = ["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER"];
+pub(super) const WRAPPER_VARIABLES: [&str; 2] = ["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER"];
 /// How long to wait for the sessions once the command has ended, beside the drain time of
 /// their plugins. A session ends with its build.
-const SESSIONS_LIMIT: Duration = Duration::from_secs(15);
+pub(super) const SESSIONS_LIMIT: Duration = Duration::from_secs(15);
 /// Held by a `run` for as long as it lives, so that others know whose folder is left over.
 const OWNER_LOCK: &str = "owner";
 
@@ -77,7 +77,7 @@ fn summary(reports: &[SessionReport], at_work: usize, json: bool) -> String {
 
 /// Two caches that both think they wrap the compiler serve each other's files; which one
 /// the person wants is not ours to guess.
-fn refuse_other_wrapper(env: &Environment) -> Result<(), Refusal> {
+pub(super) fn refuse_other_wrapper(env: &Environment) -> Result<(), Refusal> {
     for name in WRAPPER_VARIABLES {
         let Some(value) = env.get(name) else { continue };
         let path = Path::new(value);
@@ -121,19 +121,19 @@ fn exit_code(status: ExitStatus) -> u8 {
 }
 
 /// Where reports can go when the cache folder cannot be written to.
-fn temporary_folder(env: &Environment) -> PathBuf {
+pub(super) fn temporary_folder(env: &Environment) -> PathBuf {
     let base = env.absolute(if cfg!(windows) { "TEMP" } else { "TMPDIR" });
     base.unwrap_or(Path::new("/tmp")).join(format!("buildhook-run-{}", std::process::id()))
 }
 
 /// Where the sessions of one `run` leave their reports; removed with this value.
-struct RunFolder {
-    path: PathBuf,
+pub(super) struct RunFolder {
+    pub(super) path: PathBuf,
     _owner: fs::File,
 }
 
 impl RunFolder {
-    fn make(runs: &Path) -> io::Result<Self> {
+    pub(super) fn make(runs: &Path) -> io::Result<Self> {
         fs::create_dir_all(runs)?;
         sweep(runs);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
