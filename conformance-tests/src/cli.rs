@@ -97,6 +97,9 @@ pub(crate) struct SuiteArgs {
     /// Multiplies every time limit; for slow machines and slow plugins.
     #[arg(long, default_value_t = 1.0, value_parser = parse_factor)]
     pub(crate) time_factor: f64,
+    /// Leaves out the few checks of plugins that take many seconds or gigabytes.
+    #[arg(long)]
+    pub(crate) quick: bool,
     /// The command under test. `{store}` in it becomes a fresh folder in each
     /// check; `{child}` the command line of a child, for a filter.
     #[arg(last = true, required = true, value_name = "CMD")]

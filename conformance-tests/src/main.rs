@@ -234,7 +234,7 @@ fn plugin_suite(arguments: &SuiteArgs, folder: &Path, root: &Path, seed: u64) ->
         only: arguments.common.only.clone(),
         factor: arguments.time_factor,
         jobs: arguments.common.jobs.map_or_else(processors, usize::from),
-        quick: false,
+        quick: arguments.quick,
         root: root.to_owned(),
         reproduce: format!("buildhook-conformance plugin {}", repeated(arguments, seed)),
         reproduce_command: format!("-- {}", shlex_join(&arguments.argv)),

@@ -62,6 +62,8 @@ host_mutations! {
     DeviceNames "BH-FILE-001",
     /// Names two files the same.
     SameNames "BH-FILE-002",
+    /// Uses up all that a name may have.
+    LongNames "BH-FILE-015",
     /// Sends relative paths.
     RelativePaths "BH-FILE-003",
     /// Links borrowed files into the build.

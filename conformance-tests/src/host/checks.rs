@@ -36,6 +36,7 @@ pub(super) const CHECKS: &[HostCheck] = &[
     observed("host-seen-ids", "BH-REQ-009", "no id is used twice in a session"),
     observed("host-seen-requests", "BH-REQ-010", "requests are complete"),
     observed("host-seen-names", "BH-FILE-001", "names are legal"),
+    observed("host-seen-short-names", "BH-FILE-015", "names leave room for filters"),
     observed("host-seen-unique-names", "BH-FILE-002", "names do not clash"),
     observed("host-seen-paths", "BH-FILE-003", "paths are absolute and of regular files"),
     observed("host-seen-owned", "BH-FILE-009", "owned files lie in `scratch`"),

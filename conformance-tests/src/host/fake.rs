@@ -185,6 +185,9 @@ impl Host {
         match self.arguments.mutant {
             Some(HostMutation::DeviceNames) => files[0]["name"] = "out/aux".into(),
             Some(HostMutation::SameNames) => files[1]["name"] = "out/LIBRARY".into(),
+            Some(HostMutation::LongNames) => {
+                files[0]["name"] = format!("out{}", "/folder".repeat(14)).into();
+            }
             Some(HostMutation::RelativePaths) => files[0]["path"] = "library".into(),
             Some(HostMutation::OwnedOutside) => files[0]["lease"] = "owned".into(),
             Some(HostMutation::ChangesShared) => files[0]["lease"] = "shared".into(),

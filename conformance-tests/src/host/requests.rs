@@ -11,6 +11,10 @@ use crate::wire::{digest_file, is_digest, names, seal};
 const WANT: &[&str] =
     &["v", "id", "kind", "key", "purpose", "unit", "scratch", "deadline-ms", "manifest"];
 const BUILT: &[&str] = &["seal", "files", "cost-ms", "replace"];
+/// Longest name that leaves filters room for segments of their own, in bytes.
+const ROOMY_BYTES: usize = 900;
+/// Most segments of such a name.
+const ROOMY_SEGMENTS: usize = 12;
 const FILE: &[&str] = &["name", "path", "size", "digest", "executable", "lease"];
 
 /// Rules that a request breaks, looking also at its files and its scratch folder.
@@ -92,6 +96,11 @@ fn lint_file(file: &Value, scratch: &Path) -> Vec<Violation> {
     let name = file["name"].as_str().unwrap_or_default();
     if let Some(fault) = names::fault(name) {
         note("BH-FILE-001", format!("the name {name:?}: {fault}"));
+    }
+    let segments = name.split('/').count();
+    if name.len() > ROOMY_BYTES || segments > ROOMY_SEGMENTS {
+        let size = name.len();
+        note("BH-FILE-015", format!("a name of {size} bytes and {segments} segments"));
     }
     let path = Path::new(file["path"].as_str().unwrap_or_default());
     let regular = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());

@@ -234,6 +234,8 @@ mutations! {
     ForwardsUnknownKinds: Filter "BH-FILT-009",
     /// Says nothing of a child that is missing.
     HidesMissingChild: Filter "BH-FILT-010",
+    /// Says of a child that is late that it has nothing.
+    MistakesLateForAbsent: Filter "BH-FILT-011",
     /// Answers in the order of the requests.
     InOrder: Filter "BH-END-007",
     /// Gives what it makes the original's name.

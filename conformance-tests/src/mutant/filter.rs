@@ -197,11 +197,13 @@ impl Filter {
                         return Ok(ExitCode::from(1));
                     }
                     self.input = None;
-                    self.give_up(|_| true)?;
+                    self.give_up("unavailable", |_| true)?;
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     let now = Instant::now();
-                    self.give_up(|pending| pending.until <= now)?;
+                    let absent = self.is(Mutation::MistakesLateForAbsent);
+                    let code = if absent { "not-found" } else { "timeout" };
+                    self.give_up(code, |pending| pending.until <= now)?;
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -282,7 +284,7 @@ impl Filter {
             None => Err(io::ErrorKind::BrokenPipe.into()),
         };
         if sent.is_err() {
-            self.give_up(|_| true)?;
+            self.give_up("unavailable", |_| true)?;
         }
         Ok(None)
     }
@@ -295,7 +297,7 @@ impl Filter {
             // A child that breaks the rules is not listened to any more.
             self.input = None;
             self.child.kill()?;
-            return self.give_up(|_| true);
+            return self.give_up("unavailable", |_| true);
         };
         let Some(pending) = self.pending.get(&id) else { return Ok(()) };
         if self.transform
@@ -323,11 +325,11 @@ impl Filter {
     }
 
     /// Answers in the child's place.
-    fn give_up(&mut self, which: impl Fn(&Pending) -> bool) -> io::Result<()> {
+    fn give_up(&mut self, code: &str, which: impl Fn(&Pending) -> bool) -> io::Result<()> {
         let given_up = self.pending.iter().filter(|(_, pending)| which(pending));
         let answers: Vec<(u64, Value)> = given_up
             .map(|(id, pending)| {
-                (*id, refusal(&pending.request, "unavailable", "the child does not answer"))
+                (*id, refusal(&pending.request, code, "the child does not answer"))
             })
             .collect();
         answers.into_iter().try_for_each(|(id, answer)| self.settle(id, answer))

@@ -25,6 +25,13 @@ pub(super) const CHECKS: &[Check] = &[
         run: Run::Active(child_slow),
     },
     Check {
+        id: "filter-child-late",
+        requirement: "BH-FILT-011",
+        title: "of a child that is slower than the deadline a filter says that it is late",
+        needs: &[Need::Filter, Need::Want],
+        run: Run::Active(child_late),
+    },
+    Check {
         id: "filter-verifies-up",
         requirement: "BH-FILT-008",
         title: "a filter that changes bytes makes no hit of content that its child corrupted",
@@ -103,6 +110,18 @@ fn child_slow(bench: &mut Bench<'_>) -> Outcome {
     let limit = bench.limit(Duration::from_millis(SHORT_DEADLINE_MS + READING_MS));
     require!(took <= limit, "answered after {} of {SHORT_DEADLINE_MS} ms", took.as_millis());
     require!(answer["kind"] != "hit", "a hit that nobody stored: {}", short(&answer));
+    Ok(())
+}
+
+fn child_late(bench: &mut Bench<'_>) -> Outcome {
+    let mut session = bench.session_from(&bench.launch_over(&["--answer-delay-ms", "4000"]))?;
+    let entry = bench.entry("late")?;
+    let mut request = bench.want(&entry)?;
+    request["deadline-ms"] = SHORT_DEADLINE_MS.into();
+    let answer = session.ask(request)?;
+    let miss = answer["kind"] == "miss" && answer["reason"]["code"] == "timeout";
+    let error = answer["kind"] == "error" && answer["error"]["kind"] == "timeout";
+    require!(miss || error, "of a child that is late the filter says {}", short(&answer));
     Ok(())
 }
 

@@ -7,7 +7,8 @@
 #![no_main]
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,7 +48,14 @@ fuzz_target!(|script: &[u8]| {
 /// Nothing is waited for long: a plugin here answers at once or never will.
 fn limits() -> Limits {
     let short = Duration::from_millis(50);
-    Limits { hello: short, want: short, built: short, drain: short, exit: short, ..Limits::default() }
+    Limits {
+        hello: short,
+        want: short,
+        built: short,
+        drain: short,
+        exit: short,
+        ..Limits::default()
+    }
 }
 
 /// Asks for a unit, restores what comes, and offers it.
@@ -78,9 +86,8 @@ fn one_unit(host: &Host, root: &Path, mine: &Path) {
 
 fn restore(entry: &Entry, target: &Path) {
     let numbered = entry.files().iter().enumerate();
-    let plan: Vec<_> = numbered
-        .map(|(index, file)| (file.name.clone(), target.join(index.to_string())))
-        .collect();
+    let plan: Vec<_> =
+        numbered.map(|(index, file)| (file.name.clone(), target.join(index.to_string()))).collect();
     fs::create_dir_all(target).expect("a folder");
     if let Ok(restored) = entry.restore(&plan) {
         for (file, claimed) in restored.iter().zip(entry.files()) {
@@ -97,8 +104,10 @@ fn restore(entry: &Entry, target: &Path) {
 /// A plugin in memory that keeps to the script.
 fn plugin(script: Vec<u8>, folder: PathBuf) -> Launch {
     Launch::InMemory(Arc::new(move || -> io::Result<Streams> {
-        let (output, theirs) = io::pipe()?;
-        let (requests, input) = io::pipe()?;
+        // Sockets: a fuzzer's process, unlike a program in Rust, is ended by the signal that
+        // comes of writing to a closed pipe.
+        let (output, theirs) = UnixStream::pair()?;
+        let (requests, input) = UnixStream::pair()?;
         let (script, folder) = (script.clone(), folder.clone());
         std::thread::spawn(move || {
             // The host may have closed its ends long before.
@@ -111,8 +120,8 @@ fn plugin(script: Vec<u8>, folder: PathBuf) -> Launch {
 fn perform(
     script: &[u8],
     folder: &Path,
-    mut requests: BufReader<PipeReader>,
-    mut output: PipeWriter,
+    mut requests: BufReader<UnixStream>,
+    mut output: UnixStream,
 ) -> io::Result<()> {
     let mut scratch = String::new();
     for (index, line) in script.split_inclusive(|byte| *byte == b'\n').enumerate() {

@@ -1,0 +1,30 @@
+//! Any bytes as the record of an entry, the one form that all stores keep: nothing that is
+//! read breaks a rule of entries, and what is read is written as it was.
+#![no_main]
+
+use buildhook_protocol::Digest;
+use buildhook_protocol::name::check_unique;
+use buildhook_sdk::entry::Record;
+use buildhook_sdk::remote::inlined;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    check(bytes);
+    // No fuzzer would find the digest that makes a record whole.
+    let mut whole = bytes.to_vec();
+    whole.extend_from_slice(format!("\n{}\n", Digest::of(bytes)).as_bytes());
+    check(&whole);
+});
+
+fn check(content: &[u8]) {
+    let Some(record) = Record::decode(content) else { return };
+    assert!(!record.files.is_empty());
+    check_unique(record.files.iter().map(|file| &file.name)).expect("names of one entry");
+    assert_eq!(Record::decode(&record.encode()).as_ref(), Some(&record));
+    for file in &record.files {
+        if let Some(Some(content)) = inlined(file) {
+            assert_eq!(content.len() as u64, file.size);
+            assert_eq!(Digest::of(&content), file.digest);
+        }
+    }
+}
