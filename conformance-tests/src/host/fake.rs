@@ -407,6 +407,7 @@ impl Host {
             let source = PathBuf::from(file["path"].as_str().unwrap_or_default());
             let name = file["name"].as_str().unwrap_or_default();
             let target = folder.join(name.strip_prefix("out/").unwrap_or(name));
+            fs::create_dir_all(target.parent().unwrap_or(&folder))?;
             if !source.exists() {
                 return Ok(true);
             }
