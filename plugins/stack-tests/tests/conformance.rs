@@ -1,0 +1,73 @@
+//! The plugins of this repository against `buildhook-conformance plugin --profile strict`, each
+//! in the place that it has in a stack: local-dir as a store, filters above the suite's own
+//! child. Those in other languages are in `languages.rs`, S3 is tested in its own package.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use buildhook_stack_tests::{Setup, program};
+
+/// Checks that take seconds or gigabytes are left out: they are about stores, and local-dir
+/// is run through all of them by hand (see the README of the suite).
+fn assert_strict(command: &[OsString]) {
+    let output = Command::new(program("conformance"))
+        .args(["plugin", "--profile", "strict", "--quick", "--jobs", "2", "--time-factor", "6"])
+        .arg("--")
+        .args(command)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn filter(name: &str, arguments: &[&str]) {
+    let mut command = vec![program(name).into_os_string()];
+    command.extend(arguments.iter().map(OsString::from));
+    command.extend(["--", "{child}"].map(OsString::from));
+    assert_strict(&command);
+}
+
+#[test]
+fn local_dir() {
+    assert_strict(&[program("local-dir").into(), "--dir".into(), "{store}".into()]);
+}
+
+#[test]
+fn compress() {
+    filter("compress", &[]);
+}
+
+#[test]
+fn log() {
+    filter("log", &[]);
+}
+
+#[test]
+fn only() {
+    filter("only", &["--not-crate", "mine"]);
+}
+
+#[test]
+fn readonly() {
+    filter("readonly", &[]);
+}
+
+/// The key and the trust file that `sign` and `verify` need.
+fn trust(setup: &Setup) -> (String, String) {
+    let (key, trust) = (setup.path("key"), setup.path("trust.toml"));
+    let output = Command::new(program("sign"))
+        .args(["keygen", "--name", "key", "--operator", "test"])
+        .arg(&key)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    fs_err::write(&trust, output.stdout).unwrap();
+    (key.display().to_string(), trust.display().to_string())
+}
+
+#[test]
+fn sign() {
+    let setup = Setup::new();
+    let (key, trust) = trust(&setup);
+    filter("sign", &["--key-file", &key, "--trust", &trust]);
+}
