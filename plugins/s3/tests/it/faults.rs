@@ -63,6 +63,10 @@ fn anonymous_requests_that_are_denied_are_told() {
     command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
     let (want, _, stderr) = refused(Session::spawn(command), &server);
     assert_eq!(want["kind"], "miss", "{want}");
+    if server.is_other {
+        // What they say differs; moto falls over.
+        return assert!(stderr.contains("buildhook-s3: "), "{stderr}");
+    }
     assert_eq!(stderr.matches("leave `anonymous` out").count(), 2, "reads and writes: {stderr}");
 }
 

@@ -37,12 +37,15 @@ impl Objects {
         match self {
             Self::Folder(root) => collect(root, &root.join(folder), &mut names),
             Self::Server { prefix, .. } => {
-                let query =
-                    format!("?list-type=2&prefix={prefix}%2F{}", folder.replace('/', "%2F"));
+                // Servers differ in how they sign a slash in a query.
+                let query = format!("?list-type=2&prefix={prefix}");
                 let listing = String::from_utf8(self.send("GET", &query, &[])).unwrap();
                 for rest in listing.split("<Key>").skip(1) {
                     let name = rest.split("</Key>").next().unwrap();
-                    names.push(name.strip_prefix(&format!("{prefix}/")).unwrap().to_owned());
+                    let name = name.strip_prefix(&format!("{prefix}/")).unwrap();
+                    if name.starts_with(&format!("{folder}/")) {
+                        names.push(name.to_owned());
+                    }
                 }
             }
         }
