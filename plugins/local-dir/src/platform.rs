@@ -110,6 +110,10 @@ pub(crate) fn mark_published(file: &File) -> io::Result<()> {
 
 /// What came of an attempt to share content between files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    expect(dead_code, reason = "there only one of them happens")
+)]
 pub(crate) enum Reflink {
     /// The target has the source's content.
     Done,

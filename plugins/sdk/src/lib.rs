@@ -28,14 +28,14 @@
 //! - with a `max-in-flight` of 1 no thread is ever started; with more, one at a time as
 //!   requests overlap.
 //!
-//! Known gaps: outside Unix (Windows, WASI) standard output is not taken away, and
-//! [`filter`]s, which start another process, do not exist.
+//! Known gaps: outside Unix (Windows, WASI) standard output is not taken away; on Windows
+//! [`filter`]s do not exist.
 
 pub mod cli;
 pub mod config;
 pub mod entry;
 pub mod files;
-#[cfg(unix)]
+#[cfg(any(unix, target_os = "wasi"))]
 pub mod filter;
 #[cfg(feature = "remote")]
 pub mod remote;

@@ -13,6 +13,8 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use buildhook_sdk::testing::{Fixture, Session};
 use serde_json::Value;
 
+pub mod wasm;
+
 /// The executable of the package `buildhook-<name>`.
 ///
 /// # Panics
@@ -50,24 +52,41 @@ fn built(package: &str, example: Option<&str>) -> PathBuf {
 }
 
 fn build(package: &str, example: Option<&str>) -> PathBuf {
-    // target/<profile>/deps/<this test>
-    let test = std::env::current_exe().expect("a test knows itself");
-    let profile = test.parent().and_then(Path::parent).expect("deps lies in the profile's folder");
-    let target = profile.parent().expect("the profile's folder lies in target");
-    let mut command = Command::new(env!("CARGO"));
-    command
-        .args(["build", "--quiet", "--message-format=json", "--package", package])
-        .arg("--target-dir")
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stderr(Stdio::inherit());
+    let mut command = cargo_build();
+    command.args(["--package", package]);
     match example {
         Some(example) => command.args(["--example", example]),
         None => command.arg("--bins"),
     };
-    if profile.ends_with("release") {
+    if profile_folder().ends_with("release") {
         command.arg("--release");
     }
+    executables(&mut command)
+        .into_iter()
+        .find(|path| path.file_stem().is_some_and(|stem| stem == example.unwrap_or(package)))
+        .unwrap_or_else(|| panic!("{package} has no executable of that name"))
+}
+
+/// `target/<profile>`, in which this test is.
+fn profile_folder() -> PathBuf {
+    // target/<profile>/deps/<this test>
+    let test = std::env::current_exe().expect("a test knows itself");
+    let profile = test.parent().and_then(Path::parent).expect("deps lies in the profile's folder");
+    profile.to_owned()
+}
+
+fn target_folder() -> PathBuf {
+    profile_folder().parent().expect("the profile's folder lies in target").to_owned()
+}
+
+/// `cargo build` into the target folder of this test, and nobody else's.
+fn cargo_build() -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args(["build", "--quiet", "--message-format=json", "--target-dir"])
+        .arg(target_folder())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit());
     for (variable, _) in std::env::vars_os() {
         let text = variable.to_string_lossy();
         let touches = ["CARGO_BUILD_", "CARGO_TARGET_", "CARGO_PROFILE_", "BUILDHOOK_"];
@@ -76,14 +95,18 @@ fn build(package: &str, example: Option<&str>) -> PathBuf {
             command.env_remove(&variable);
         }
     }
+    command
+}
+
+/// Runs a build; returns the executables that it has made.
+fn executables(command: &mut Command) -> Vec<PathBuf> {
     let output = command.output().expect("cargo starts");
-    assert!(output.status.success(), "building {package}");
+    assert!(output.status.success(), "{command:?}");
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .find(|path| path.file_stem().is_some_and(|stem| stem == example.unwrap_or(package)))
-        .unwrap_or_else(|| panic!("{package} has no executable of that name"))
+        .collect()
 }
 
 /// A folder with a store in it and files to offer.

@@ -45,12 +45,42 @@
 //! - no thread is started: whoever waits for an answer reads for all who wait;
 //! - the child's process is always reaped.
 
+//!
+//! In a sandbox of `buildhook-wasm` there are no processes. The same filter runs there
+//! unchanged: the sandbox starts the child, and [`Next`] reaches it through the standard
+//! streams, where lines with the member [`HOP`] are those to and from the child.
+
 mod depth;
+mod relay;
+
+#[cfg(target_os = "wasi")]
+mod guest;
+#[cfg(unix)]
 mod lines;
+#[cfg(unix)]
 mod next;
+#[cfg(unix)]
+mod peer;
+#[cfg(unix)]
 mod process;
+#[cfg(unix)]
 mod session;
 
 pub use depth::Depth;
-pub use next::{Next, folder_for_next};
-pub use session::ChildError;
+#[cfg(target_os = "wasi")]
+pub use guest::Next;
+#[cfg(unix)]
+pub use next::Next;
+#[cfg(unix)]
+pub use peer::Peer;
+pub use relay::{ChildError, folder_for_next};
+
+#[cfg(unix)]
+use relay::Refusal;
+use relay::check_hello;
+
+/// Between a sandbox and the plugin in it: the member that says whom a line concerns when it
+/// is not the host. It never leaves the sandbox.
+pub const HOP: &str = "hop";
+/// The value of [`HOP`] for the next plugin of a stack.
+pub const HOP_NEXT: &str = "next";

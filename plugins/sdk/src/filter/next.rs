@@ -1,29 +1,25 @@
-//! [`Next`]: the next plugin of a stack.
+//! [`Next`]: the next plugin of a stack, as a process.
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::process::Child;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use buildhook_protocol::{ErrorKind, FEATURE_MANIFEST, FrameError, Hello, Hook, Message, VERSION};
+use buildhook_protocol::{FrameError, Hello, Message};
 
 use super::lines::{Lines, Received, Sink};
-use super::session::{ChildError, Session};
-use super::{Depth, process};
-use crate::{About, Call, Deadline, Done, Error, StartError, Want};
+use super::session::Session;
+use super::{ChildError, Depth, Refusal, check_hello, process};
+use crate::{Deadline, StartError};
 
 /// How long a child may take for its hello. The host's own limit covers the whole stack and
 /// is shorter in practice; this one is for a filter that is run by hand.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
-/// What each filter adds to its child's `drain-ms`: time to end a child that overran it.
-const DRAIN_MARGIN_MS: u64 = 500;
-
 /// A running child and the session with it.
 pub struct Next {
     session: Session,
-    hello: Hello,
+    pub(super) hello: Hello,
     child: Mutex<Option<Child>>,
 }
 
@@ -77,68 +73,13 @@ impl Next {
         }
     }
 
-    /// What the child said of itself.
-    #[must_use]
-    pub fn hello(&self) -> &Hello {
-        &self.hello
-    }
-
-    /// What a filter announces (BH-FILT-001): those of `hooks` that the child has too, the
-    /// child's `manifest` feature, its `max-in-flight` and its `drain-ms` with a margin.
-    ///
-    /// A filter that wants the manifest for itself adds the feature; one that takes fewer
-    /// requests at once, or drains longer, says so.
-    #[must_use]
-    pub fn about(&self, name: &str, version: &str, hooks: &[Hook]) -> About {
-        let mut about = About::new(name, version)
-            .max_in_flight(self.hello.max_in_flight)
-            .drain_ms(self.hello.drain_ms.saturating_add(DRAIN_MARGIN_MS));
-        about.hooks = hooks.iter().copied().filter(|hook| self.hello.has_hook(*hook)).collect();
-        if self.hello.has_feature(FEATURE_MANIFEST) {
-            about = about.feature(FEATURE_MANIFEST);
-        }
-        about
-    }
-
-    /// Passes a request on as it is, with the time that is left (BH-FILT-004).
-    ///
-    /// # Errors
-    /// The child gave no answer: see [`ChildError`].
-    pub fn forward(&self, call: &Call) -> Result<Message, Error> {
-        self.exchange(call, call.message.clone())
-    }
-
-    /// Passes on `message`, a changed form of `call.message`.
-    ///
-    /// # Errors
-    /// Those of [`forward`](Self::forward).
-    pub fn exchange(&self, call: &Call, message: Message) -> Result<Message, Error> {
-        Ok(self.session.exchange(message, call.deadline.sooner())?)
-    }
-
     /// Sends `message` under an id of this hop and waits until `deadline`, which is what the
     /// child is told: for whoever asks on its own account.
     ///
     /// # Errors
-    /// Those of [`forward`](Self::forward).
+    /// The child gave no answer: see [`ChildError`].
     pub fn exchange_by(&self, message: Message, deadline: Deadline) -> Result<Message, ChildError> {
         self.session.exchange(message, deadline)
-    }
-
-    /// [`forward`](Self::forward) as the answer to `want-to-build`.
-    ///
-    /// # Errors
-    /// Those of [`forward`](Self::forward).
-    pub fn want(&self, call: &Call) -> Result<Want, Error> {
-        self.forward(call).map(Want::Forwarded)
-    }
-
-    /// [`forward`](Self::forward) as the answer to `built-a-thing`.
-    ///
-    /// # Errors
-    /// Those of [`forward`](Self::forward).
-    pub fn done(&self, call: &Call) -> Result<Done, Error> {
-        self.forward(call).map(Done::Forwarded)
     }
 
     /// Ends the session: closes the child's standard input, waits for it as long as its
@@ -162,31 +103,6 @@ impl Drop for Next {
     }
 }
 
-/// A folder inside the scratch folder for the child, when the filter uses the rest itself.
-/// To be sent on as `scratch`.
-///
-/// # Errors
-/// Those of making it.
-pub fn folder_for_next(call: &Call) -> std::io::Result<PathBuf> {
-    let folder = call.scratch.join("next");
-    fs_err::create_dir(&folder)?;
-    Ok(folder)
-}
-
-/// Why there is no session with a child.
-struct Refusal {
-    /// The rest of a sentence that begins with its name.
-    why: String,
-    /// It was told wrongly what to do; otherwise it is no good itself.
-    is_config: bool,
-}
-
-impl From<String> for Refusal {
-    fn from(why: String) -> Self {
-        Self { why, is_config: false }
-    }
-}
-
 fn greet(lines: &mut Lines, limit: Duration) -> Result<Hello, Refusal> {
     let message = match lines.next(limit) {
         Ok(Received::Message(message)) => message,
@@ -199,17 +115,5 @@ fn greet(lines: &mut Lines, limit: Duration) -> Result<Hello, Refusal> {
             return Err(format!("does not speak the buildhook protocol: {error}").into());
         }
     };
-    let hello: Hello =
-        message.parse().map_err(|error| format!("sent a hello that is none: {error}"))?;
-    if !hello.v.contains(&VERSION) {
-        let spoken = &hello.v;
-        return Err(format!("speaks the protocol versions {spoken:?}, not {VERSION}").into());
-    }
-    match hello.error {
-        Some(error) => Err(Refusal {
-            why: format!("cannot work: {}", error.message),
-            is_config: error.kind == ErrorKind::Config,
-        }),
-        None => Ok(hello),
-    }
+    check_hello(&message)
 }

@@ -8,35 +8,11 @@ use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use buildhook_protocol::{Answer, ErrorKind, Message, Scope};
+use buildhook_protocol::{Answer, Message, Scope};
 
+use super::ChildError;
 use super::lines::{Lines, Received, Sink};
-use crate::{Deadline, Error};
-
-/// Why the child gave no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ChildError {
-    /// It did not answer in time.
-    #[error("the next plugin did not answer in time")]
-    TimedOut,
-    /// It is gone, or has said that it is of no more use, or broke the protocol.
-    #[error("the next plugin is of no more use: {0}")]
-    Gone(String),
-    /// The request does not fit in a message.
-    #[error("the request cannot be sent on: {0}")]
-    Unsendable(String),
-}
-
-impl From<ChildError> for Error {
-    fn from(error: ChildError) -> Self {
-        let kind = match error {
-            ChildError::TimedOut => ErrorKind::Timeout,
-            ChildError::Gone(_) => ErrorKind::Child,
-            ChildError::Unsendable(_) => ErrorKind::Other,
-        };
-        Self::new(kind, error.to_string())
-    }
-}
+use crate::Deadline;
 
 pub(super) struct Session {
     sink: Mutex<Option<Sink>>,

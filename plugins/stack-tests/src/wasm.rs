@@ -1,0 +1,146 @@
+//! `buildhook-wasm` and plugins built for it.
+//!
+//! All guests are built at once, into the target folder of the test, and compiled forms are
+//! kept there too: what one test has paid for is there for the next.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use crate::{Setup, cargo_build, executables, target_folder};
+
+/// What `compress` needs to be built for WASI: it holds zstd, which is C.
+const CLANG: &str = "clang";
+/// Where Debian's wasi-libc has its headers.
+const WASI_HEADERS: &str = "/usr/include/wasm32-wasi";
+
+/// The executable `buildhook-wasm`, with its compiler beside it.
+///
+/// # Panics
+/// It cannot be built.
+#[must_use]
+pub fn runner() -> PathBuf {
+    static RUNNER: LazyLock<PathBuf> = LazyLock::new(|| {
+        let mut command = cargo_build();
+        // Together, as in a build of the whole workspace: the same features of wasmtime.
+        command.args(["--package", "buildhook-wasm", "--package", "buildhook-wasm-compile"]);
+        command.arg("--bins");
+        named(&executables(&mut command), "buildhook-wasm")
+    });
+    RUNNER.clone()
+}
+
+/// The plugin or example `name` as a module: `local-dir`, `only`, `shelf`, `wasm-hostile`.
+///
+/// # Panics
+/// It cannot be built.
+#[must_use]
+pub fn guest(name: &str) -> PathBuf {
+    static GUESTS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
+        let packages = ["local-dir", "only", "wasm-hostile"];
+        let mut made = build_guests(
+            &packages,
+            &[
+                "--bin",
+                "buildhook-local-dir",
+                "--bin",
+                "buildhook-only",
+                "--bin",
+                "buildhook-wasm-hostile",
+            ],
+        );
+        made.extend(build_guests(&["sdk"], &["--example", "shelf"]));
+        made
+    });
+    let file = if name == "shelf" { name.to_owned() } else { format!("buildhook-{name}") };
+    named(&GUESTS, &file)
+}
+
+/// The plugin `compress` as a module; `None` where there is no C compiler for WASI.
+///
+/// # Panics
+/// It cannot be built; or, with `CI=true`, there is no compiler.
+#[must_use]
+pub fn compress() -> Option<PathBuf> {
+    static COMPRESS: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+        has_clang().then(|| named(&build_guests(&["compress"], &["--bins"]), "buildhook-compress"))
+    });
+    COMPRESS.clone()
+}
+
+/// Whether C can be compiled for WASI; says so where it cannot.
+///
+/// # Panics
+/// With `CI=true` it must.
+#[must_use]
+pub fn has_clang() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|dir| dir.join(CLANG).is_file())
+        && Path::new(WASI_HEADERS).is_dir();
+    if !found {
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "clang, wasi-libc: absent");
+        println!("not run: clang or wasi-libc is not installed");
+    }
+    found
+}
+
+fn build_guests(packages: &[&str], what: &[&str]) -> Vec<PathBuf> {
+    let mut command = cargo_build();
+    command.args(["--target", "wasm32-wasip1", "--profile", "guest"]).args(what);
+    for package in packages {
+        command.args(["--package", &format!("buildhook-{package}")]);
+    }
+    command
+        .env("CC_wasm32_wasip1", CLANG)
+        .env("AR_wasm32_wasip1", "llvm-ar")
+        .env("CFLAGS_wasm32_wasip1", format!("-isystem {WASI_HEADERS}"));
+    executables(&mut command)
+}
+
+fn named(made: &[PathBuf], name: &str) -> PathBuf {
+    let found = made.iter().find(|path| path.file_stem().is_some_and(|stem| stem == name));
+    found.unwrap_or_else(|| panic!("{name} is not among {made:?}")).clone()
+}
+
+/// Where compiled modules are kept for all tests.
+#[must_use]
+pub fn cache() -> PathBuf {
+    target_folder().join("wasm-cache")
+}
+
+/// A grant for a policy.
+#[must_use]
+pub fn folder(path: &Path, guest: &str, access: &str) -> String {
+    format!("[[folder]]\npath = {path:?}\nguest = {guest:?}\naccess = {access:?}\n")
+}
+
+impl Setup {
+    /// The command of `module` in a sandbox with `policy`, which is TOML.
+    ///
+    /// # Panics
+    /// The policy cannot be written.
+    #[must_use]
+    pub fn sandboxed(&self, policy: &str, module: &Path, arguments: &[&str]) -> Vec<OsString> {
+        let file = self.path(&format!("{}.toml", buildhook_sdk::files::unique_name()));
+        fs_err::write(&file, policy).expect("a fresh name");
+        let mut command: Vec<OsString> = vec![runner().into(), "--policy".into(), file.into()];
+        command.extend(["--cache-dir".into(), cache().into(), module.into()]);
+        command.extend(arguments.iter().map(OsString::from));
+        command
+    }
+
+    /// The command of a sandboxed local-dir in the folder `name`.
+    ///
+    /// # Panics
+    /// The folder cannot be made.
+    #[must_use]
+    pub fn sandboxed_local_dir(&self, name: &str) -> Vec<OsString> {
+        let store = self.path(name);
+        fs_err::create_dir_all(&store).expect("a folder");
+        let policy = format!(
+            "clock = \"real\"\nrandom = \"real\"\ntime-ms = 60000\n{}",
+            folder(&store, "/store", "write")
+        );
+        self.sandboxed(&policy, &guest("local-dir"), &["--dir", "/store"])
+    }
+}

@@ -1,0 +1,27 @@
+//! How modules of sandboxed plugins are compiled, kept and loaded.
+//!
+//! Compiled code is native code: who chooses it chooses what runs, outside of any sandbox. So
+//! - it is only ever derived here, from a `.wasm` file, by `buildhook-wasm-compile`;
+//! - it is kept in one folder of the person's own, which nobody else may read or write
+//!   ([`Modules`]), under a name that stands for the module's content, the version of wasmtime
+//!   and the machine's kind;
+//! - it is loaded from there alone, after owner, mode and a digest over name and content have
+//!   been compared.
+//!
+//! Known gap: a program of the same person can write to that folder, as it can to any other
+//! program that they run.
+
+mod config;
+mod load;
+mod modules;
+
+#[cfg(feature = "compiler")]
+mod compile;
+
+pub use config::{STACK_BYTES, engine};
+pub use load::load;
+pub use modules::{ModuleKey, Modules, ModulesError};
+
+#[cfg(feature = "compiler")]
+pub use compile::{compile, compiler};
+pub use wasmtime;

@@ -1,0 +1,236 @@
+//! The folder of compiled modules.
+//!
+//! ```text
+//! DIR/modules/<key>      compiled code, then 32 bytes: the BLAKE3 hash, under a purpose of
+//!                        its own, of the key and the code; mode 0600
+//! DIR/modules/tmp-…      one that is being written
+//! ```
+
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+
+/// The version of wasmtime: compiled code of another one is not looked for. A test compares
+/// it with the lock file; wasmtime itself compares it again on loading.
+const WASMTIME: &str = "48.0.8";
+/// Changed with the engine's configuration or the form of the files.
+const FORM: &str = "buildhook-wasm 2026-11 module, form 1";
+/// The largest compiled module, in bytes: a dozen times that of the largest plugin here.
+const MAX_COMPILED_BYTES: u64 = 256 << 20;
+/// Everything but the owner's own rights.
+const OTHERS: u32 = 0o077;
+
+/// Which module: its content, for this version of wasmtime and this kind of machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleKey(blake3::Hash);
+
+impl ModuleKey {
+    /// The key of the module `wasm`.
+    #[must_use]
+    pub fn of(wasm: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key(FORM);
+        for part in [WASMTIME, std::env::consts::ARCH, std::env::consts::OS] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        hasher.update(wasm);
+        Self(hasher.finalize())
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        self.0.to_hex().to_string()
+    }
+
+    /// The key that [`to_hex`](Self::to_hex) wrote.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        blake3::Hash::from_hex(text).ok().map(Self)
+    }
+}
+
+/// Compiled code that lies where only this user writes, and is whole.
+#[derive(Debug)]
+pub struct Sound(Vec<u8>);
+
+impl Sound {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Why a module cannot be kept or had.
+#[derive(Debug, thiserror::Error)]
+pub enum ModulesError {
+    /// The folder could be written to by somebody else.
+    #[error("{path} {what}: compiled code is only kept where nobody else may write")]
+    NotPrivate {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// It is not what was written.
+    #[error("{0} is damaged")]
+    Damaged(PathBuf),
+    /// The file system said no.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The folder.
+#[derive(Debug)]
+pub struct Modules {
+    dir: PathBuf,
+}
+
+impl Modules {
+    /// The folder `dir/modules`, made if need be.
+    ///
+    /// # Errors
+    /// It cannot be made, or `dir` or it is not this user's alone.
+    pub fn open(dir: &Path) -> Result<Self, ModulesError> {
+        let modules = dir.join("modules");
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&modules)?;
+        for folder in [dir, &modules] {
+            check(folder, &fs_err::symlink_metadata(folder)?, true)?;
+        }
+        Ok(Self { dir: modules })
+    }
+
+    /// The compiled form of the module, if it is here.
+    ///
+    /// # Errors
+    /// What is here is not private, or damaged.
+    pub fn find(&self, key: &ModuleKey) -> Result<Option<Sound>, ModulesError> {
+        let path = self.path(key);
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let opened =
+            fs_err::OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(&path);
+        let file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let meta = file.metadata()?;
+        check(&path, &meta, false)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
+        file.take(MAX_COMPILED_BYTES).read_to_end(&mut bytes)?;
+        let Some(split) = bytes.len().checked_sub(blake3::OUT_LEN) else {
+            return Err(ModulesError::Damaged(path));
+        };
+        let digest = bytes.split_off(split);
+        if digest != seal(key, &bytes).as_bytes() {
+            return Err(ModulesError::Damaged(path));
+        }
+        Ok(Some(Sound(bytes)))
+    }
+
+    /// Keeps `compiled`, which the compiler has made of the module with this key.
+    ///
+    /// # Errors
+    /// It cannot be written, or is too large.
+    pub fn keep(&self, key: &ModuleKey, compiled: &[u8]) -> Result<(), ModulesError> {
+        if compiled.len() as u64 > MAX_COMPILED_BYTES - blake3::OUT_LEN as u64 {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge).into());
+        }
+        let temporary = self.dir.join(format!("tmp-{}-{}", std::process::id(), key.0.to_hex()));
+        // What a killed process with the same number has left is no one's.
+        let _ = fs_err::remove_file(&temporary);
+        let written = fs_err::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)
+            .and_then(|mut file| {
+                file.write_all(compiled)?;
+                file.write_all(seal(key, compiled).as_bytes())
+            })
+            .and_then(|()| fs_err::rename(&temporary, self.path(key)));
+        written.inspect_err(|_| {
+            // The error that counts is the first one.
+            let _ = fs_err::remove_file(&temporary);
+        })?;
+        Ok(())
+    }
+
+    fn path(&self, key: &ModuleKey) -> PathBuf {
+        self.dir.join(key.0.to_hex().as_str())
+    }
+}
+
+/// What stands behind the code: bound to the key, so that one file is no good as another.
+fn seal(key: &ModuleKey, compiled: &[u8]) -> blake3::Hash {
+    blake3::Hasher::new_keyed(key.0.as_bytes()).update(compiled).finalize()
+}
+
+fn check(path: &Path, meta: &std::fs::Metadata, is_folder: bool) -> Result<(), ModulesError> {
+    let what = if is_folder != meta.is_dir() || (!is_folder && !meta.is_file()) {
+        "is not of its kind"
+    } else if meta.uid() != rustix::process::geteuid().as_raw() {
+        "belongs to somebody else"
+    } else if meta.mode() & OTHERS != 0 {
+        "may be used by others (`chmod go=` takes that away)"
+    } else if !is_folder && meta.nlink() != 1 {
+        "has several names"
+    } else {
+        return Ok(());
+    };
+    Err(ModulesError::NotPrivate { path: path.to_owned(), what })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_version_is_that_of_the_lock_file() {
+        let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../Cargo.lock");
+        let lock = fs_err::read_to_string(lock).unwrap();
+        assert!(lock.contains(&format!("name = \"wasmtime\"\nversion = \"{WASMTIME}\"")));
+    }
+
+    #[test]
+    fn only_what_was_kept_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let modules = Modules::open(&dir.path().join("private")).unwrap();
+        let (key, other) = (ModuleKey::of(b"module"), ModuleKey::of(b"other"));
+        assert!(modules.find(&key).unwrap().is_none());
+        modules.keep(&key, b"code").unwrap();
+        assert_eq!(modules.find(&key).unwrap().unwrap().bytes(), b"code");
+
+        // Another module's code, a changed byte, a short file.
+        fs_err::copy(modules.path(&key), modules.path(&other)).unwrap();
+        assert!(matches!(modules.find(&other), Err(ModulesError::Damaged(_))));
+        let mut bytes = fs_err::read(modules.path(&key)).unwrap();
+        bytes[0] ^= 1;
+        fs_err::write(modules.path(&key), &bytes).unwrap();
+        assert!(matches!(modules.find(&key), Err(ModulesError::Damaged(_))));
+        fs_err::write(modules.path(&key), &bytes[..5]).unwrap();
+        assert!(matches!(modules.find(&key), Err(ModulesError::Damaged(_))));
+    }
+
+    #[test]
+    fn what_others_may_use_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let modules = Modules::open(&dir.path().join("private")).unwrap();
+        let key = ModuleKey::of(b"module");
+        modules.keep(&key, b"code").unwrap();
+        let mode = |path: &Path, mode| {
+            fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode(&modules.path(&key), 0o660);
+        assert!(matches!(modules.find(&key), Err(ModulesError::NotPrivate { .. })));
+        mode(&modules.path(&key), 0o600);
+        fs_err::hard_link(modules.path(&key), dir.path().join("second")).unwrap();
+        assert!(matches!(modules.find(&key), Err(ModulesError::NotPrivate { .. })));
+        mode(&modules.dir, 0o770);
+        assert!(matches!(
+            Modules::open(&dir.path().join("private")),
+            Err(ModulesError::NotPrivate { .. })
+        ));
+    }
+}

@@ -1,0 +1,98 @@
+//! From a `.wasm` file to its compiled form in the private folder.
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use buildhook_sdk::StartError;
+use buildhook_wasm_engine::{ModuleKey, Modules, ModulesError};
+
+use crate::policy::Module;
+
+/// The largest module, in bytes; the compiler has the same bound.
+const MAX_MODULE_BYTES: u64 = 64 << 20;
+/// The largest compiled module that is read from the compiler.
+const MAX_COMPILED_BYTES: u64 = 256 << 20;
+/// What every module in binary form begins with.
+const MAGIC: &[u8] = b"\0asm\x01\0\0\0";
+
+/// Makes sure that the compiled form of the module at `path` is in `cache`; returns its key
+/// and the digest of the module.
+///
+/// # Errors
+/// [`StartError::Config`]: it is no module, not the one that the policy names, or cannot be
+/// compiled or kept.
+pub(crate) fn ensure(
+    path: &Path,
+    expected: Option<Module>,
+    cache: &Path,
+    compiler: &Path,
+) -> Result<(ModuleKey, blake3::Hash), StartError> {
+    let wrong = |what: String| StartError::Config(format!("{}: {what}", path.display()));
+    let wasm = read(path).map_err(wrong)?;
+    let digest = blake3::hash(&wasm);
+    if let Some(Module(expected)) = expected
+        && expected != digest
+    {
+        return Err(wrong(format!("it is blake3:{digest}, the policy allows blake3:{expected}")));
+    }
+    let key = ModuleKey::of(&wasm);
+    let modules = Modules::open(cache).map_err(|error| StartError::Config(error.to_string()))?;
+    match modules.find(&key) {
+        Ok(Some(_)) => return Ok((key, digest)),
+        Ok(None) => {}
+        // It is made anew, which heals it.
+        Err(ModulesError::Damaged(path)) => {
+            eprintln!("buildhook-wasm: {} is damaged: compiling again", path.display());
+        }
+        Err(error) => return Err(StartError::Config(error.to_string())),
+    }
+    let compiled = compile(&wasm, compiler).map_err(wrong)?;
+    modules.keep(&key, &compiled).map_err(|error| StartError::Config(error.to_string()))?;
+    Ok((key, digest))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    if !file.metadata().is_ok_and(|meta| meta.is_file()) {
+        return Err("it is no file".to_owned());
+    }
+    let mut wasm = Vec::new();
+    file.take(MAX_MODULE_BYTES + 1).read_to_end(&mut wasm).map_err(|error| error.to_string())?;
+    if wasm.len() as u64 > MAX_MODULE_BYTES {
+        return Err(format!("it is larger than {MAX_MODULE_BYTES} bytes"));
+    }
+    if !wasm.starts_with(MAGIC) {
+        return Err("it is no WebAssembly module (compiled forms are never taken)".to_owned());
+    }
+    Ok(wasm)
+}
+
+/// The compiler limits itself, and reads and writes nothing but its standard streams.
+fn compile(wasm: &[u8], compiler: &Path) -> Result<Vec<u8>, String> {
+    let mut child = Command::new(compiler)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot start {}: {error}", compiler.display()))?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    // It reads everything before it writes anything, and says little on standard error.
+    let fed = stdin.map(|mut stdin| stdin.write_all(wasm));
+    let mut compiled = Vec::new();
+    let read = stdout.map(|out| out.take(MAX_COMPILED_BYTES).read_to_end(&mut compiled));
+    let mut said = String::new();
+    let _ = stderr.map(|err| err.take(4096).read_to_string(&mut said));
+    let status = child.wait().map_err(|error| error.to_string())?;
+    if status.success() && matches!(fed, Some(Ok(()))) && matches!(read, Some(Ok(_))) {
+        return Ok(compiled);
+    }
+    let said = said.trim().trim_start_matches("buildhook-wasm-compile: ");
+    Err(if said.is_empty() { format!("the compiler ended: {status}") } else { said.to_owned() })
+}
+
+/// The program that compiles: it lies beside this one.
+pub(crate) fn compiler_beside(program: &Path) -> PathBuf {
+    program.with_file_name(format!("buildhook-wasm-compile{}", std::env::consts::EXE_SUFFIX))
+}

@@ -1,0 +1,261 @@
+//! The runner: the process in which guests run.
+//!
+//! It is this same program, started by the supervisor with `--serve`, an empty environment and
+//! three descriptors. The first line on its standard input is its [`Spec`]; everything after it
+//! is the guest's. It loads the compiled module, gives up what it does not need any more, and
+//! runs the guest, whose standard input and output are its own.
+//!
+//! It is trusted to do that, and to nothing else: when the guest has it in its hands, what is
+//! left are the limits in [`confine`] and the supervisor, which kills it at the deadline.
+//!
+//! When a guest ends by anything but its end of input, the last line on standard output is an
+//! `error` of scope `session` with id 0 that says why.
+
+mod confine;
+mod guard;
+mod spec;
+mod stdio;
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use buildhook_protocol::{Answer, ErrorBody, ErrorKind};
+use buildhook_wasm_engine::{ModuleKey, Modules, engine, load};
+use wasmtime::{
+    Engine, InstancePre, Linker, Module, Store, StoreLimits, StoreLimitsBuilder, Trap,
+    UpdateDeadline,
+};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{FsPerms, HostMonotonicClock, HostWallClock, I32Exit, WasiCtxBuilder};
+
+pub(crate) use guard::refusal;
+use guard::{Left, Quota};
+pub(crate) use spec::{Folder, Spec};
+pub(crate) use stdio::END_OF_INPUT;
+use stdio::{Busy, Input, Output};
+
+/// How often the clock looks, as a part of the time that a guest has.
+const LOOKS_PER_LIMIT: u64 = 8;
+/// Bytes that one WASI call may make the process copy. A buffer for a whole file is read in
+/// pieces anyway.
+const HOSTCALL_BYTES: usize = 32 << 20;
+/// Tables: a Rust plugin has some thousand functions in one.
+const MAX_TABLE_ELEMENTS: usize = 100_000;
+
+/// What belongs to one instance.
+pub(crate) struct Guest {
+    wasi: WasiP1Ctx,
+    limits: StoreLimits,
+    left: Left,
+    busy: Arc<Busy>,
+}
+
+/// Runs guests until standard input ends. The error is for people.
+pub(crate) fn serve() -> Result<(), String> {
+    let stdio = |fd: BorrowedFd<'_>| {
+        fd.try_clone_to_owned().map(Into::into).map_err(|error| format!("the streams: {error}"))
+    };
+    let busy = Arc::new(Busy::new());
+    let input = Input::new(stdio(std::io::stdin().as_fd())?, Arc::clone(&busy));
+    let output = Output::unbounded(stdio(std::io::stdout().as_fd())?);
+    let errors = Output::bounded(stdio(std::io::stderr().as_fd())?);
+
+    let line = input.line().map_err(|error| format!("reading the specification: {error}"))?;
+    let line = line.ok_or("there is no specification")?;
+    let spec: Spec = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
+    let outcome = Runner::start(spec, busy, input, output.clone(), errors)
+        .and_then(|runner| runner.run_all());
+    if let Err(why) = &outcome {
+        let error = ErrorBody::session(ErrorKind::Other, why.clone());
+        let mut line = serde_json::to_vec(&Answer::Error { id: 0, error })
+            .map_err(|error| error.to_string())?;
+        line.push(b'\n');
+        // Whoever does not listen any more has noticed.
+        let _ = output.write_all(&line);
+    }
+    // The supervisor has it from that line.
+    Ok(())
+}
+
+struct Runner {
+    spec: Spec,
+    engine: Engine,
+    pre: InstancePre<Guest>,
+    busy: Arc<Busy>,
+    input: Input,
+    output: Output,
+    errors: Output,
+}
+
+impl Runner {
+    fn start(
+        spec: Spec,
+        busy: Arc<Busy>,
+        input: Input,
+        output: Output,
+        errors: Output,
+    ) -> Result<Self, String> {
+        let engine = engine().map_err(|error| format!("the engine: {error:#}"))?;
+        let module = load_kept(&engine, &spec)?;
+        for import in module.imports() {
+            if let Some(why) = refusal(import.module(), import.name()) {
+                return Err(why);
+            }
+        }
+        let mut linker = Linker::new(&engine);
+        let pre = guard::add_to_linker(&mut linker)
+            .and_then(|()| linker.instantiate_pre(&module))
+            .map_err(|error| format!("linking: {error:#}"))?;
+        confine::confine(&spec)?;
+        Ok(Self { spec, engine, pre, busy, input, output, errors })
+    }
+
+    /// One instance after the other, until standard input ends.
+    fn run_all(&self) -> Result<(), String> {
+        self.busy.begin();
+        self.start_clock()?;
+        loop {
+            self.busy.begin();
+            self.run_one()?;
+            if !self.input.next_instance() {
+                return Ok(());
+            }
+            if !self.spec.fresh {
+                return Err("the guest ended before its input did".to_owned());
+            }
+        }
+    }
+
+    fn run_one(&self) -> Result<(), String> {
+        let mut store = Store::new(&self.engine, self.guest()?);
+        store.limiter(|guest| &mut guest.limits);
+        store.set_hostcall_fuel(HOSTCALL_BYTES);
+        store.set_epoch_deadline(1);
+        let limit_ms = self.spec.time_ms;
+        store.epoch_deadline_callback(move |context| {
+            Ok(if context.data().busy.for_ms() > limit_ms {
+                UpdateDeadline::Interrupt
+            } else {
+                UpdateDeadline::Continue(1)
+            })
+        });
+        let ran = self
+            .pre
+            .instantiate(&mut store)
+            .and_then(|instance| instance.get_typed_func::<(), ()>(&mut store, "_start"))
+            .and_then(|start| start.call(&mut store, ()));
+        match ran {
+            Ok(()) => Ok(()),
+            Err(error) => why_ended(&error, &self.spec),
+        }
+    }
+
+    fn guest(&self) -> Result<Guest, String> {
+        let spec = &self.spec;
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.allow_blocking_current_thread(true)
+            .args(&spec.arguments)
+            .envs(&spec.env)
+            .stdin(self.input.clone())
+            .stdout(self.output.clone())
+            .stderr(self.errors.clone())
+            .max_random_size(HOSTCALL_BYTES as u64)
+            .allow_tcp(false)
+            .allow_udp(false);
+        if !spec.real_clock {
+            wasi.wall_clock(FixedClock).monotonic_clock(Ticks::default());
+        }
+        if !spec.real_random {
+            // The same for every instance: that is what was asked for.
+            wasi.secure_random(wasmtime_wasi::Deterministic::new(vec![0x9e, 0x37, 0x79, 0xb9]))
+                .insecure_random(wasmtime_wasi::Deterministic::new(vec![0x7f, 0x4a, 0x7c, 0x15]))
+                .insecure_random_seed(0);
+        }
+        for folder in &spec.folders {
+            let rights = if folder.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+            wasi.preopened_dir(&folder.host, &folder.guest, rights)
+                .map_err(|error| format!("{}: {error:#}", folder.host.display()))?;
+        }
+        let memory = usize::try_from(spec.memory_bytes).unwrap_or(usize::MAX);
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(memory)
+            .table_elements(MAX_TABLE_ELEMENTS)
+            .instances(1)
+            .tables(4)
+            .memories(1)
+            .build();
+        let quota = Quota { files: spec.max_files, bytes: spec.max_written_bytes };
+        let left = Left::new(quota);
+        Ok(Guest { wasi: wasi.build_p1(), limits, left, busy: Arc::clone(&self.busy) })
+    }
+
+    /// A thread that moves the engine's epoch, at which a running guest looks at the time.
+    fn start_clock(&self) -> Result<(), String> {
+        let engine = self.engine.clone();
+        let pause = Duration::from_millis((self.spec.time_ms / LOOKS_PER_LIMIT).clamp(5, 1000));
+        std::thread::Builder::new()
+            .stack_size(64 << 10)
+            .spawn(move || {
+                loop {
+                    std::thread::sleep(pause);
+                    engine.increment_epoch();
+                }
+            })
+            .map_err(|error| format!("starting the clock: {error}"))?;
+        Ok(())
+    }
+}
+
+fn load_kept(engine: &Engine, spec: &Spec) -> Result<Module, String> {
+    let key = ModuleKey::from_hex(&spec.module).ok_or("the module's key is none")?;
+    let kept = Modules::open(&spec.cache)
+        .and_then(|modules| modules.find(&key))
+        .map_err(|error| error.to_string())?
+        .ok_or("the compiled module has gone")?;
+    load(engine, &kept).map_err(|error| format!("loading the module: {error:#}"))
+}
+
+/// Whether the way an instance ended is none to speak of, or why it is.
+fn why_ended(error: &wasmtime::Error, spec: &Spec) -> Result<(), String> {
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        return match exit.0 {
+            0 => Ok(()),
+            code => Err(format!("the guest exited with code {code}")),
+        };
+    }
+    Err(match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => {
+            format!("the guest took longer than {} ms and was stopped", spec.time_ms)
+        }
+        Some(Trap::StackOverflow) => "the guest's stack is deeper than it may be".to_owned(),
+        Some(trap) => format!("the guest trapped: {trap}"),
+        None => format!("the guest cannot run: {error:#}"),
+    })
+}
+
+/// 2001-09-09 01:46:40 UTC, for ever.
+struct FixedClock;
+
+impl HostWallClock for FixedClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+    fn now(&self) -> Duration {
+        Duration::from_secs(1_000_000_000)
+    }
+}
+
+/// A microsecond each time it is looked at: it never stands still, and tells nothing.
+#[derive(Default)]
+struct Ticks(AtomicU64);
+
+impl HostMonotonicClock for Ticks {
+    fn resolution(&self) -> u64 {
+        1000
+    }
+    fn now(&self) -> u64 {
+        self.0.fetch_add(1000, Ordering::Relaxed)
+    }
+}
