@@ -56,6 +56,15 @@ pub fn guest(name: &str) -> PathBuf {
     named(&GUESTS, &file)
 }
 
+/// A program that runs another one, for which there is no `openat2`.
+///
+/// # Panics
+/// It cannot be built.
+#[must_use]
+pub fn without_openat2() -> PathBuf {
+    crate::program("wasm-hostile").with_file_name("without-openat2")
+}
+
 /// The plugin `compress` as a module; `None` where there is no C compiler for WASI.
 ///
 /// # Panics
