@@ -71,3 +71,23 @@ fn sign() {
     let (key, trust) = trust(&setup);
     filter("sign", &["--key-file", &key, "--trust", &trust]);
 }
+
+#[test]
+fn wants() {
+    let setup = Setup::new();
+    filter("wants", &["--to", setup.path("wants.jsonl").to_str().unwrap()]);
+}
+
+#[test]
+fn tier() {
+    let setup = Setup::new();
+    let store = program("local-dir");
+    let tier = format!(
+        "{{name='a', plugin=[{:?}, '--dir', '{{store}}'], read=true, write=true, back-fill=true}}",
+        store.to_str().unwrap()
+    );
+    let mut command = vec![program("tier").into_os_string()];
+    let spool = setup.path("spool");
+    command.extend(["--spool", spool.to_str().unwrap(), "--tier", &tier].map(OsString::from));
+    assert_strict(&command);
+}

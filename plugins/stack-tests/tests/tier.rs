@@ -112,8 +112,8 @@ fn what_was_built_goes_where_it_is_to_go() {
         let done = tiers.ask(setup.fixture.built("k", &files));
         assert_eq!(done["stored"], "yes", "{done}");
         assert_eq!(done["relocated"].as_array().unwrap().len(), 2);
-        // From the answer on the files are the host's again.
-        for file in &files {
+        // From the answer on what was lent is the host's again.
+        for file in files.iter().filter(|file| file.lease == Lease::Borrowed) {
             let _ = fs_err::write(&file.path, b"other");
         }
         let (status, stderr) = tiers.close();
@@ -223,6 +223,34 @@ fn what_cannot_be_written_in_time_is_counted() {
     let (status, stderr) = tiers.close();
     assert!(status.success());
     assert!(stderr.contains("3 of 3 entries were not written to `slow`"), "{stderr}");
+}
+
+#[test]
+fn what_a_killed_session_had_to_write_the_next_one_writes() {
+    let setup = Setup::new();
+    // The far tier: first it never answers, then it is a store.
+    let script = setup.path("far.sh");
+    let far: Vec<OsString> = vec!["sh".into(), script.clone().into()];
+    let tiers = [
+        tier("near", &setup.local_dir_in("near"), "read", ""),
+        tier("far", &far, "write", "background = true"),
+    ];
+    let hello = r#"{"v":[1],"plugin":{"name":"c","version":"1"},"hooks":["built-a-thing"]}"#;
+    fs_err::write(&script, format!("echo '{hello}'; while read -r line; do :; done")).unwrap();
+    let mut killed = start(&setup, &tiers, &[]);
+    let done = killed.ask(setup.fixture.built("k", &sample(&setup)));
+    assert_eq!(done["stored"], "later", "{done}");
+    killed.kill();
+    assert_eq!(fs_err::read_dir(setup.path("spool")).unwrap().count(), 1);
+
+    let store = setup.local_dir_in("far").join(std::ffi::OsStr::new(" "));
+    fs_err::write(&script, format!("exec {}", store.to_str().unwrap())).unwrap();
+    let next = start(&setup, &tiers, &[]);
+    let (status, stderr) = next.close();
+    assert!(status.success(), "{stderr}");
+    assert!(stderr.contains("1 entries of it are written now, 0 are dropped"), "{stderr}");
+    assert!(has(&setup, "far", "k"));
+    assert_eq!(fs_err::read_dir(setup.path("spool")).unwrap().count(), 0);
 }
 
 #[test]

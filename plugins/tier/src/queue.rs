@@ -1,5 +1,6 @@
 //! Background writing: one thread and one bounded queue for each tier that needs it.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,11 +8,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use buildhook_sdk::Deadline;
-use buildhook_sdk::protocol::{Answer, FileRecord, Hook, Message, Stored};
+use buildhook_sdk::protocol::{Answer, FileRecord, Hook, Message, Stored, frame};
 use serde_json::Value;
 
+use crate::config::Tier;
 use crate::member::Member;
-use crate::spool::Spool;
+use crate::spool::{Note, Spool};
 
 /// Entries that wait for one tier: more than a large build has units. Files are not held in
 /// memory, only their records.
@@ -25,6 +27,26 @@ pub(crate) struct Job {
     pub(crate) request: Message,
     /// Durable copies; shared by the tiers that get them.
     pub(crate) files: Arc<Copies>,
+    /// For whoever comes after this process, should it be killed; removed with the job.
+    pub(crate) note: Option<PathBuf>,
+}
+
+impl Job {
+    /// A job that was noted.
+    pub(crate) fn of_note(spool: &Arc<Spool>, path: PathBuf, note: Note) -> Option<Self> {
+        let request = frame::parse(&serde_json::to_vec(&note.request).ok()?).ok()?;
+        let files = Arc::new(Copies { files: note.files, spool: Arc::clone(spool) });
+        Some(Self { request, files, note: Some(path) })
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(note) = &self.note {
+            // What cannot be removed now goes with the spool.
+            let _ = fs_err::remove_file(note);
+        }
+    }
 }
 
 /// Files that are forgotten when the last tier has them.
@@ -83,6 +105,11 @@ impl Queue {
         }
     }
 
+    /// The tier that is written to.
+    pub(crate) fn tier(&self) -> &Tier {
+        &self.member.tier
+    }
+
     /// Takes a job; whether it is full is known at the end, by the count.
     pub(crate) fn push(&self, job: Job) {
         self.given.fetch_add(1, Ordering::Relaxed);
@@ -125,15 +152,15 @@ impl Queue {
 
 fn work(member: &Member, jobs: &Receiver<Job>, written: &AtomicU64) {
     for job in jobs {
-        if member.is_usable(Hook::BuiltAThing) && write(member, job) {
+        if member.is_usable(Hook::BuiltAThing) && write(member, &job) {
             written.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-fn write(member: &Member, job: Job) -> bool {
+fn write(member: &Member, job: &Job) -> bool {
     let Ok(scratch) = job.files.spool.folder() else { return false };
-    let mut request = job.request;
+    let mut request = job.request.clone();
     let members = request.members_mut();
     members.insert("scratch".to_owned(), scratch.to_string_lossy().into());
     members

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::member::Member;
 use crate::queue::{Copies, Job, Queue};
-use crate::spool::Spool;
+use crate::spool::{Note, Spool};
 use crate::{NAME, VERSION};
 
 /// What closing the tiers adds to the time for writing.
@@ -28,7 +28,11 @@ pub(crate) struct Tiers {
 impl Tiers {
     pub(crate) fn new(members: Vec<Arc<Member>>, spool: PathBuf, drain_ms: u64) -> Self {
         let tiers = members.into_iter().map(|member| (Arc::clone(&member), Queue::new(member)));
-        Self { tiers: tiers.collect(), spool: Arc::new(Spool::new(spool)), drain_ms }
+        let tiers: Vec<_> = tiers.collect();
+        for left_over in Spool::left_over(&spool) {
+            take_over(&Arc::new(left_over), &tiers);
+        }
+        Self { tiers, spool: Arc::new(Spool::new(spool)), drain_ms }
     }
 
     /// Gives the entry of a hit to the earlier tiers that are to be filled.
@@ -58,7 +62,8 @@ impl Tiers {
             if asked.is_damaged {
                 request.members_mut().insert("replace".to_owned(), true.into());
             }
-            self.tiers[asked.index].1.push(Job { request, files: Arc::clone(&copies) });
+            let files = Arc::clone(&copies);
+            self.tiers[asked.index].1.push(Job { request, files, note: None });
         }
     }
 
@@ -130,7 +135,10 @@ impl Tiers {
         let mut request = call.message.clone();
         request.members_mut().remove("manifest");
         for (_, queue) in writers {
-            queue.push(Job { request: request.clone(), files: Arc::clone(&copies) });
+            let note = Note::new(queue.tier(), request.members(), &copies.files);
+            // Without a note the entry is lost when this process is killed, and only then.
+            let note = copies.spool.write_note(&note).ok();
+            queue.push(Job { request: request.clone(), files: Arc::clone(&copies), note });
         }
         true
     }
@@ -224,6 +232,28 @@ impl Plugin for Tiers {
             queue.report();
         }
     }
+}
+
+/// Writes what a process that was killed had still to write, to tiers that are there.
+fn take_over(spool: &Arc<Spool>, tiers: &[(Arc<Member>, Queue)]) {
+    let (mut taken, mut dropped) = (0, 0);
+    for (path, note) in spool.notes() {
+        let queue = tiers.iter().map(|(_, queue)| queue).find(|queue| note.is_for(queue.tier()));
+        match queue.and_then(|queue| Some((queue, Job::of_note(spool, path, note)?))) {
+            Some((queue, job)) => {
+                queue.push(job);
+                taken += 1;
+            }
+            None => dropped += 1,
+        }
+    }
+    if taken + dropped == 0 {
+        return;
+    }
+    eprintln!(
+        "buildhook-tier: an earlier session was killed: {taken} entries of it are written now, \
+         {dropped} are dropped"
+    );
 }
 
 /// A tier that had nothing.

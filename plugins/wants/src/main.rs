@@ -100,6 +100,7 @@ impl Plugin for Wants {
     fn about(&self) -> About {
         self.next
             .about(NAME, VERSION, &[Hook::WantToBuild, Hook::BuiltAThing])
+            // For itself: what it does with it needs nothing of the next plugin.
             .feature(FEATURE_MANIFEST)
     }
 

@@ -6,12 +6,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use buildhook_cargo::atomic;
 use buildhook_protocol::Digest;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 use crate::folders::Folders;
-use crate::report::store::write_whole;
 
 /// What the person said of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(crate) fn allow(folders: &Folders, path: &Path, content: &[u8]) -> io::Resul
     let record = Record { path: path.to_path_buf(), digest: Digest::of(content) };
     let to = record_path(folders, path);
     fs::create_dir_all(allowed_dir(folders))?;
-    write_whole(&to, std::process::id(), &serde_json::to_vec(&record)?)
+    atomic::write(&to, &serde_json::to_vec(&record)?)
 }
 
 /// Forgets what the person said of the file at `path`; says whether there was anything.

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use buildhook_cargo::atomic;
 use fs_err as fs;
 
 use super::{SessionReport, log, totals};
@@ -48,7 +49,7 @@ impl SessionReport {
         fs::create_dir_all(dir)?;
         // Thirteen digits last until the year 2286, and keep names in order of time.
         let name = format!("{:013}-{pid}.json", self.started_unix_ms);
-        write_whole(&dir.join(name), pid, &serde_json::to_vec(self)?)
+        atomic::write(&dir.join(name), &serde_json::to_vec(self)?)
     }
 }
 
@@ -77,16 +78,6 @@ fn paths(dir: &Path) -> io::Result<Vec<PathBuf>> {
     }
     paths.sort_unstable();
     Ok(paths)
-}
-
-/// Writes `content` under another name in the same folder and renames it.
-pub(crate) fn write_whole(path: &Path, pid: u32, content: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension(format!("{pid}.tmp"));
-    let written = fs::write(&temporary, content).and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        fs::remove_file(&temporary).or_else(ignore_not_found)?;
-    }
-    written
 }
 
 fn ignore_not_found(error: io::Error) -> io::Result<()> {

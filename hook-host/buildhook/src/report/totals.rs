@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use buildhook_cargo::atomic;
 use buildhook_host::FaultKind;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
-use super::store::write_whole;
 use super::{Outcome, SessionReport};
 
 const FILE: &str = "stats.json";
@@ -116,7 +116,7 @@ pub(super) fn add(host_dir: &Path, report: &SessionReport) -> io::Result<()> {
     lock.file().lock()?;
     let mut totals = read(host_dir);
     totals.add(report);
-    write_whole(&host_dir.join(FILE), std::process::id(), &serde_json::to_vec(&totals)?)
+    atomic::write(&host_dir.join(FILE), &serde_json::to_vec(&totals)?)
 }
 
 #[cfg(test)]
