@@ -19,8 +19,8 @@ pub struct Limits {
     /// longer answers `later`.
     pub built: Duration,
     /// Longest wait for a plugin to finish after its input has closed, whatever its hello
-    /// asks for; nothing when all that may be lost is lost. 30 s: a store at the other end of a
-    /// link of 100 Mbit/s uploads 375 MB in it, and most hellos ask for none. Whoever builds need
+    /// asks for; nothing when all that may be lost is lost. 60 s: a store at the other end of a
+    /// link of 100 Mbit/s uploads 750 MB in it, and most hellos ask for none. Whoever builds need
     /// not wait for it.
     pub drain: Duration,
     /// Added to what the hello asks for, as the spec grants it (BH-END-001).
@@ -46,7 +46,7 @@ impl Default for Limits {
             hello: Duration::from_secs(3),
             want: Duration::from_secs(2),
             built: Duration::from_secs(3),
-            drain: Duration::from_secs(30),
+            drain: Duration::from_secs(60),
             exit: Duration::from_secs(1),
             terminate: Duration::from_millis(200),
             lost: Duration::from_secs(3),
