@@ -54,6 +54,9 @@ fn lines(most: LogLevel, report: &SessionReport, pid: u32) -> io::Result<Vec<u8>
     for text in render::fault_lines(&report.hook) {
         lines.push(line(LogLevel::Error, Some(text), None));
     }
+    for text in render::said_lines(&report.hook) {
+        lines.push(line(LogLevel::Warn, Some(text), None));
+    }
     for note in &report.notes {
         lines.push(line(LogLevel::Warn, Some(note.clone()), None));
     }
@@ -64,7 +67,7 @@ fn lines(most: LogLevel, report: &SessionReport, pid: u32) -> io::Result<Vec<u8>
     let build = format!("`{}` in {}", report.command, report.folder.display());
     lines.push(line(LogLevel::Info, Some(build), None));
     for plugin in report.hook.plugins.iter().filter(|plugin| !plugin.stderr_tail.is_empty()) {
-        let text = format!("`{}` said: {}", plugin.command, plugin.stderr_tail);
+        let text = format!("`{}` said in full: {}", plugin.command, plugin.stderr_tail);
         lines.push(line(LogLevel::Debug, Some(text), None));
     }
     let mut bytes = Vec::new();

@@ -8,6 +8,11 @@ use buildhook_host::HookReport;
 use super::totals::Totals;
 use super::{Outcome, SessionReport};
 
+/// Lines of a plugin's standard error that are shown: more is in the log.
+const MAX_SAID_LINES: usize = 5;
+/// Characters of such a line.
+const MAX_SAID_CHARS: usize = 400;
+
 /// The end of a `run`: what its sessions did, and once what they have to tell.
 pub(crate) fn summary(reports: &[SessionReport]) -> String {
     let totals = Totals::of(reports);
@@ -92,12 +97,13 @@ fn messages(reports: &[SessionReport]) -> BTreeMap<&str, &str> {
     messages
 }
 
-/// Notes and faults of several sessions, each once.
+/// Notes, faults, and what plugins had to say in several sessions, each once.
 pub(crate) fn tell_once(reports: &[SessionReport]) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let notes = reports.iter().flat_map(|r| r.notes.iter().map(|note| format!("note: {note}")));
     let faults = reports.iter().flat_map(|r| fault_lines(&r.hook));
-    notes.chain(faults).filter(|line| seen.insert(line.clone())).collect()
+    let said = reports.iter().flat_map(|r| said_lines(&r.hook));
+    notes.chain(faults).chain(said).filter(|line| seen.insert(line.clone())).collect()
 }
 
 /// What went wrong with plugins, one sentence each.
@@ -114,6 +120,21 @@ pub(super) fn fault_lines(hook: &HookReport) -> Vec<String> {
         }
         let off = plugin.switched_off.iter();
         lines.extend(off.map(|why| format!("plugin `{name}` was left alone: {}", one_line(why))));
+    }
+    lines
+}
+
+/// The last of what plugins wrote to standard error: that is where they tell what a person
+/// should change, or what was not uploaded in time.
+pub(super) fn said_lines(hook: &HookReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    for plugin in &hook.plugins {
+        let name = plugin.name.as_ref().unwrap_or(&plugin.command);
+        let said: Vec<_> = plugin.stderr_tail.lines().filter(|line| !line.is_empty()).collect();
+        for line in &said[said.len().saturating_sub(MAX_SAID_LINES)..] {
+            let plain = line.chars().filter(|c| !c.is_control()).take(MAX_SAID_CHARS);
+            lines.push(format!("plugin `{name}` said: {}", plain.collect::<String>()));
+        }
     }
     lines
 }
