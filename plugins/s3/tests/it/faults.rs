@@ -203,6 +203,24 @@ fn the_region_that_the_server_names_is_taken() {
 }
 
 #[test]
+fn what_is_not_uploaded_in_time_is_counted_and_told() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.address, Link::Silent, &[]);
+    let mut session = Session::spawn(server.plugin_at(proxy.address, &["--drain-ms=300"]));
+    for key in ["a", "b"] {
+        let file = server.fixture.file("out/x", &noise(12, 200_000), false);
+        assert_eq!(session.ask(server.fixture.built(key, &[file]))["stored"], "later");
+    }
+    let started = Instant::now();
+    let (status, stderr) = session.close();
+    assert!(status.success(), "{stderr}");
+    // Silence alone may last 5 s.
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    let told = "2 entries were not uploaded in the time after the build";
+    assert_eq!(stderr.matches(told).count(), 1, "{stderr}");
+}
+
+#[test]
 fn expired_credentials_are_looked_for_again() {
     let server = Server::start();
     server.store("k", &[("out/x", b"content", false)], &[]);
