@@ -13,8 +13,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::Deadline;
 
-/// As much as a pipe holds on Linux.
-const READ_BYTES: usize = 64 * 1024;
+/// Room for the answers of most calls. It is zeroed before each read, so more would cost every
+/// call; a longer message takes several reads.
+const READ_BYTES: usize = 8 * 1024;
 
 /// What came.
 pub(super) enum Received {
