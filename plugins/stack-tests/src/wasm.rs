@@ -25,6 +25,9 @@ pub fn runner() -> PathBuf {
         // Together, as in a build of the whole workspace: the same features of wasmtime.
         command.args(["--package", "buildhook-wasm", "--package", "buildhook-wasm-compile"]);
         command.arg("--bins");
+        if crate::profile_folder().ends_with("release") {
+            command.arg("--release");
+        }
         named(&executables(&mut command), "buildhook-wasm")
     });
     RUNNER.clone()

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::process::Command;
 
-use buildhook_stack_tests::{Setup, program};
+use buildhook_stack_tests::{Setup, program, wasm};
 
 /// Checks that take seconds or gigabytes are left out: they are about stores, and local-dir
 /// is run through all of them by hand (see the README of the suite).
@@ -30,6 +30,26 @@ fn filter(name: &str, arguments: &[&str]) {
 #[test]
 fn local_dir() {
     assert_strict(&[program("local-dir").into(), "--dir".into(), "{store}".into()]);
+}
+
+/// The policy names the store, whose folder the suite makes up: a script writes the policy
+/// beside the granted folder.
+#[test]
+fn local_dir_in_the_sandbox() {
+    let setup = Setup::new();
+    let script = setup.path("sandboxed.sh");
+    let text = r#"mkdir -p "$3/store"
+printf 'clock = "real"\nrandom = "real"\ntime-ms = 60000\n[[folder]]\npath = "%s/store"\n' "$3" > "$3/policy"
+printf 'guest = "/store"\naccess = "write"\n' >> "$3/policy"
+wasm=$1 cache=$2 store=$3 module=$4
+shift 4
+exec "$wasm" --policy "$store/policy" --cache-dir "$cache" "$module" --dir /store "$@"
+"#;
+    fs_err::write(&script, text).unwrap();
+    let mut command: Vec<OsString> = vec!["sh".into(), script.into()];
+    command.extend([wasm::runner().into(), wasm::cache().into()]);
+    command.extend(["{store}".into(), wasm::guest("local-dir").into()]);
+    assert_strict(&command);
 }
 
 #[test]

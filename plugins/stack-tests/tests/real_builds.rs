@@ -188,3 +188,40 @@ fn builds_do_not_fail_with_their_stack() {
         assert_eq!(build(&setup, &dir, &hook, "app"), "42", "{case}");
     }
 }
+
+/// A sandboxed store has the same hits as a native one, and gives back the same bytes.
+#[test]
+fn a_sandboxed_store_serves_builds_as_a_native_one_does() {
+    let mut seen = Vec::new();
+    for name in ["native", "sandboxed"] {
+        let setup = Setup::new();
+        let store = match name {
+            "native" => setup.local_dir(),
+            _ => setup.sandboxed_local_dir("store"),
+        };
+        let log = setup.path("log.jsonl");
+        let hook = setup.above("log", &["--to", log.to_str().unwrap()], store);
+        let (first, second) = (setup.path("first"), setup.path("second"));
+        project(&first, "app", MAIN);
+        assert_eq!(build(&setup, &first, &hook, "app"), "42");
+        let _ = exchanges(&log);
+        project(&second, "app", MAIN);
+        assert_eq!(build(&setup, &second, &hook, "app"), "42");
+        let again = exchanges(&log);
+        assert!(was_hit(&again, "dep") && was_hit(&again, "app"), "{name}");
+        assert_eq!(stored(&again), Vec::<&str>::new());
+        let answers = again.iter().map(|exchange| {
+            let (request, answer) = (&exchange["request"], &exchange["answer"]);
+            let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let unit = word(&request["unit"]["name"]);
+            (unit, word(&request["purpose"]), word(&answer["kind"]))
+        });
+        let mut answers: Vec<_> = answers.collect();
+        answers.sort();
+        let bytes = |dir: &Path| fs_err::read(dir.join("target/debug/app")).unwrap();
+        assert_eq!(bytes(&first), bytes(&second), "{name}");
+        seen.push((answers, bytes(&second)));
+    }
+    assert_eq!(seen[0].0, seen[1].0);
+    assert_eq!(seen[0].1, seen[1].1);
+}

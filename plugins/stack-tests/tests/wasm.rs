@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use buildhook_sdk::testing::contents;
-use buildhook_stack_tests::wasm::{compress, folder, guest};
+use buildhook_stack_tests::wasm::{compress, folder, guest, has_clang};
 use buildhook_stack_tests::{Setup, session};
 use serde_json::{Value, json};
 
@@ -120,4 +120,28 @@ fn what_is_wrong_with_a_policy_or_module_is_told_at_once() {
         assert!(told["message"].as_str().unwrap().contains(expected), "{told}");
         assert_eq!(session.close().0.code(), Some(2));
     }
+}
+
+/// The example in C: any language that compiles to WebAssembly will do.
+#[test]
+fn a_guest_in_c_answers() {
+    if !has_clang() {
+        return;
+    }
+    let setup = Setup::new();
+    let module = setup.path("never.wasm");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/c/never.c");
+    let compiled = std::process::Command::new("clang")
+        .args(["--target=wasm32-wasi", "--sysroot=/usr", "-O2", source, "-o"])
+        .arg(&module)
+        .status()
+        .unwrap();
+    assert!(compiled.success());
+    let mut session = session(&setup.sandboxed("", &module, &[]));
+    let mut request = setup.fixture.want("k");
+    request["unit"] = json!({"id": 7, "name": "\"id\":8,"});
+    for _ in 0..3 {
+        assert_eq!(session.ask(request.clone())["reason"]["code"], "not-found");
+    }
+    assert!(session.close().0.success());
 }
