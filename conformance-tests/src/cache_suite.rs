@@ -18,6 +18,7 @@ pub(crate) fn run(
     arguments: &CacheArgs,
     folder: &Path,
     path: OsString,
+    scratch: PathBuf,
     jobs: usize,
 ) -> Result<Report, SuiteError> {
     let options = Options {
@@ -31,7 +32,7 @@ pub(crate) fn run(
         keep: arguments.keep,
         jobs,
         path,
-        scratch: std::env::temp_dir(),
+        scratch,
     };
     let progress = Progress::new();
     progress.begin(cache::cases().len());

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
 
-use buildhook_conformance::cache::SuiteError;
+use buildhook_conformance::cache::{self, SuiteError};
 use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue};
 
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Show { id } => show(&id),
-        Command::Cache(arguments) => cache(&arguments, &arguments_folder()),
+        Command::Cache(arguments) => cache_suite(&arguments, &arguments_folder()),
         Command::Plugin(arguments) => suite(Suite::Plugin, &arguments, &arguments_folder()),
         Command::Host(arguments) => suite(Suite::Host, &arguments, &arguments_folder()),
         Command::Run(arguments) => {
@@ -119,16 +119,15 @@ fn usage(text: &str) -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
-/// Ends processes and removes `root` when the user interrupts.
-fn clean_up_on_signal(root: PathBuf) -> std::io::Result<()> {
+/// Ends processes and calls `clean_up` when the user interrupts.
+fn clean_up_on_signal(clean_up: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     #[expect(clippy::disallowed_methods, reason = "all that would be left is cleaned up before")]
     thread::spawn(move || {
         if signals.forever().next().is_some() {
             process::kill_all();
-            // What cannot be removed is in the folder for temporary files.
-            let _ = std::fs::remove_dir_all(&root);
+            clean_up();
             std::process::exit(EXIT_INTERRUPTED);
         }
     });
@@ -171,7 +170,7 @@ fn known_ids(arguments: &CommonArgs) -> Result<Vec<String>, String> {
     Ok(expected.unwrap_or_default())
 }
 
-fn cache(arguments: &CacheArgs, folder: &Path) -> ExitCode {
+fn cache_suite(arguments: &CacheArgs, folder: &Path) -> ExitCode {
     // `--only` takes beginnings of ids here, which the suite itself looks up.
     let expected =
         match arguments.common.expected_failures.as_deref().map(expected::read).transpose() {
@@ -181,7 +180,14 @@ fn cache(arguments: &CacheArgs, folder: &Path) -> ExitCode {
     let start = Instant::now();
     let jobs = arguments.common.jobs.map_or_else(processors, usize::from);
     let path = env::var_os("PATH").unwrap_or_default();
-    match cache_suite::run(arguments, folder, path, jobs) {
+    let scratch = env::temp_dir();
+    let made = scratch.clone();
+    if !arguments.keep
+        && let Err(error) = clean_up_on_signal(move || cache::clean_up(&made))
+    {
+        return suite_error(&error.to_string());
+    }
+    match cache_suite::run(arguments, folder, path, scratch, jobs) {
         Ok(report) => conclude(Ok(report), start, &arguments.common, &expected),
         Err(error @ (SuiteError::NoSuchCase(_) | SuiteError::Usage(_))) => {
             usage(&error.to_string())
@@ -223,7 +229,11 @@ fn conclude(
 /// A folder for everything a run writes, removed also when it is interrupted.
 fn working_folder() -> std::io::Result<tempfile::TempDir> {
     let root = tempfile::Builder::new().prefix("buildhook-conformance-").tempdir()?;
-    clean_up_on_signal(root.path().to_owned())?;
+    let path = root.path().to_owned();
+    clean_up_on_signal(|| {
+        // What cannot be removed is in the folder for temporary files.
+        let _ = std::fs::remove_dir_all(path);
+    })?;
     Ok(root)
 }
 
@@ -329,7 +339,7 @@ fn self_test(arguments: &SelfTestArgs) -> ExitCode {
         root: root.path(),
         seed: arguments.seed,
         // Many broken things are waited for, which takes no processor.
-        jobs: 2 * processors(),
+        jobs: 4 * processors(),
         factor: arguments.time_factor,
         aimed: arguments.aimed,
         only: &arguments.only,

@@ -2,7 +2,7 @@
 //! caches nothing and one that is right must pass every case, and each broken
 //! one must die on the cases made for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -71,9 +71,21 @@ fn every_case_has_a_mutant_that_dies_on_it() {
     assert!(immortal.is_empty(), "{immortal:#?}");
 }
 
+/// Two cases of each family: that cases raise no false alarm is tested for all of them with the
+/// cache that is right, which compares with as many uncached builds.
 #[test]
 fn a_wrapper_that_caches_nothing_passes() {
-    let results = run(&options(PathBuf::from("/usr/bin/env"), Vec::new()));
+    let mut only: Vec<String> = Vec::new();
+    let mut seen = BTreeMap::new();
+    for case in cache::cases() {
+        let count: &mut u32 = seen.entry(case.family).or_default();
+        *count += 1;
+        if *count <= 2 {
+            only.push(case.id.to_owned());
+        }
+    }
+    let env = options(PathBuf::from("/usr/bin/env"), Vec::new());
+    let results = run(&Options { only, ..env });
     let failed: Vec<_> = results.iter().filter(|r| !r.passed()).map(told).collect();
     assert!(failed.is_empty(), "{failed:#?}");
     assert!(results.iter().all(|r| r.reuse != Reuse::Hit), "a hit without a cache");

@@ -23,7 +23,7 @@ mod sandbox;
 mod template;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -115,7 +115,7 @@ pub fn run(
     validate(options)?;
     let toolchain = Toolchain::find(&options.path).map_err(SuiteError::Toolchain)?;
     let scratch = tempfile::Builder::new()
-        .prefix("zoo")
+        .prefix(&prefix())
         .tempdir_in(&options.scratch)
         .map_err(|source| SuiteError::Scratch { path: options.scratch.clone(), source })?;
     let next = AtomicUsize::new(0);
@@ -141,6 +141,25 @@ pub fn run(
         let _ = scratch.keep();
     }
     Ok(results)
+}
+
+/// How every folder that this process makes begins. Short: see [`Options::scratch`].
+fn prefix() -> String {
+    format!("zoo{}-", std::process::id())
+}
+
+/// Removes what a run in this process has made, for one that is told to end; `scratch` is that
+/// of its [`Options`].
+pub fn clean_up(scratch: &Path) {
+    for folder in [scratch, Path::new(sandbox::MEMORY)] {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let made =
+            entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix()));
+        for entry in made {
+            // What cannot be removed is in a folder for temporary files.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn choose(only: &[String]) -> Result<Vec<&'static Case>, SuiteError> {

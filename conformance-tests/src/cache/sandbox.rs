@@ -33,7 +33,7 @@ use super::template;
 pub(super) const ARGUMENT_SEPARATOR: char = '\x1f';
 
 /// Files in memory, on Linux.
-const MEMORY: &str = "/dev/shm";
+pub(super) const MEMORY: &str = "/dev/shm";
 
 /// The real tools, found once.
 #[derive(Clone, Debug)]
@@ -106,7 +106,7 @@ impl Sandbox {
         let sandbox = Self {
             root: root.canonicalize()?,
             toolchain: toolchain.clone(),
-            tally: TempDir::with_prefix_in("zoo", MEMORY)
+            tally: TempDir::with_prefix_in(super::prefix(), MEMORY)
                 .or_else(|_| TempDir::new_in(root.join("log")))?,
             port: TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port(),
         };

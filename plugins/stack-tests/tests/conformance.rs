@@ -59,7 +59,8 @@ fn compress() {
 
 #[test]
 fn log() {
-    filter("log", &[]);
+    let setup = Setup::new();
+    filter("log", &["--to", setup.path("log").to_str().unwrap()]);
 }
 
 #[test]
@@ -70,6 +71,24 @@ fn only() {
 #[test]
 fn readonly() {
     filter("readonly", &[]);
+}
+
+/// Above a store of its own, which outlives each check: nobody can be told where the suite's is.
+#[test]
+fn chain() {
+    for plugin in ["compress", "local-dir"] {
+        // All lie in one folder, where chain finds them.
+        let _ = program(plugin);
+    }
+    let setup = Setup::new();
+    let file = setup.path("stack.toml");
+    let text = format!(
+        "[[filter]]\nplugin = [\"compress\"]\n\
+         [[cache]]\nplugin = [\"local-dir\", \"--dir\", {:?}]\n",
+        setup.path("store")
+    );
+    fs_err::write(&file, text).unwrap();
+    assert_strict(&[program("chain").into(), file.into()]);
 }
 
 /// The key and the trust file that `sign` and `verify` need.
@@ -110,4 +129,14 @@ fn tier() {
     let spool = setup.path("spool");
     command.extend(["--spool", spool.to_str().unwrap(), "--tier", &tier].map(OsString::from));
     assert_strict(&command);
+}
+
+/// Nothing of what the suite's child stores is signed, so it has only misses to give.
+#[test]
+fn verify() {
+    let setup = Setup::new();
+    let (_, trust) = trust(&setup);
+    let verify = program("sign").with_file_name("buildhook-verify");
+    let words = ["--trust", &trust, "--", "{child}"].map(OsString::from);
+    assert_strict(&[&[verify.into_os_string()][..], &words].concat());
 }
