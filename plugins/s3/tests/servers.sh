@@ -7,8 +7,7 @@
 # are enforced: one of the tests signs with a wrong secret and fails unless it is refused.
 #
 # What is not on PATH is installed below target/servers: Garage by `cargo install`, which takes
-# a quarter of an hour of processor time and wants protoc where the crate's own build does,
-# moto by pip in an environment of its own.
+# a quarter of an hour of processor time, moto by pip in an environment of its own.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -62,7 +61,7 @@ garage_program() {
     command -v garage && return
     if [ ! -x "$servers/bin/garage" ]; then
         say "installing garage $garage_version" >&2
-        (cd / && cargo install garage --version "$garage_version" --locked \
+        (cd / && cargo install garage --version "$garage_version" \
             --root "$servers" --target-dir "$servers/garage-target") >&2
         rm -rf "$servers/garage-target"
     fi

@@ -189,8 +189,9 @@ fn a_server_that_goes_away_makes_misses() {
 #[test]
 fn the_region_that_the_server_names_is_taken() {
     let server = Server::start();
+    let region = server.region().map_or("eu-central-1", |(_, own)| own.to_owned().leak());
     server.store("k", &[("out/x", b"content", false)], &[]);
-    let proxy = Proxy::start(server.address, Link::Works, &[Link::Elsewhere("eu-central-1")]);
+    let proxy = Proxy::start(server.address, Link::Works, &[Link::Elsewhere(region)]);
     let mut session = Session::spawn(server.plugin_at(proxy.address, &["--region=us-west-2"]));
     assert_eq!(session.ask(server.fixture.want("k"))["kind"], "hit");
     assert_eq!(session.close().1, "");
