@@ -1,0 +1,7 @@
+//! The real executable against real servers: Redis, memcached, and lighttpd for WebDAV.
+#![cfg(unix)]
+
+mod faults;
+mod machines;
+mod server;
+mod store;
