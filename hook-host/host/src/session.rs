@@ -17,7 +17,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use buildhook_protocol::{Answer, ErrorBody, FrameError, Hello, Message, Reader, VERSION};
+use buildhook_protocol::{Answer, ErrorBody, FrameError, Hello, Message, Reader, Scope, VERSION};
 
 use crate::fault::{Fault, FaultKind};
 use crate::launch::{Connect, Connection};
@@ -299,6 +299,16 @@ impl Shared {
         }
         let mut state = lock(&self.state);
         let asked = state.asked.remove(&id);
+        if let Ok(Answer::Error { error, .. }) = &answer
+            && error.scope == Scope::Session
+            && matches!(asked, Some(Asked::Waiting(..)))
+        {
+            // Before its place is free for another request (BH-ERR-002). Who waits for the
+            // answer tells of it.
+            let fault = Fault::new(FaultKind::Session, error_text(error));
+            state.ended.get_or_insert(Ended { fault, told: true });
+            state.lines = None;
+        }
         let last_id = state.last_id;
         drop(state);
         match asked {
