@@ -19,6 +19,17 @@ pub(crate) const STDOUT_NAME: &str = "log/stdout";
 /// See [`STDOUT_NAME`].
 pub(crate) const STDERR_NAME: &str = "log/stderr";
 
+/// Why a filter gives back neither outputs nor a record of inputs, in which case the outputs
+/// are never asked for: to be told in place of "first seen".
+const VERDICTS: [&str; 6] = [
+    ReasonCode::UNSIGNED,
+    ReasonCode::EXPIRED,
+    ReasonCode::REVOKED,
+    ReasonCode::OUT_OF_SCOPE,
+    ReasonCode::DISAGREEMENT,
+    ReasonCode::POLICY,
+];
+
 /// Found or not.
 pub(crate) enum Lookup {
     Hit(Box<Hit>),
@@ -105,7 +116,8 @@ impl Search<'_> {
         match answer {
             buildhook_host::Lookup::Hit(entry) => Some(entry),
             buildhook_host::Lookup::Miss(reason) => {
-                if purpose == Purpose::Outputs {
+                let is_verdict = VERDICTS.contains(&reason.code.as_str());
+                if purpose == Purpose::Outputs || is_verdict {
                     if reason.code == ReasonCode::CORRUPT {
                         self.corrupt.push(key);
                     }

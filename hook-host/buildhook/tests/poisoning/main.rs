@@ -269,10 +269,10 @@ fn what_has_ended_is_not_used() {
     let text = fs::read_to_string(&trust).unwrap();
     fs::write(&trust, format!("{text}revoked-at = 2020-01-01\n")).unwrap();
     // The records of inputs are refused as well, so no key is even asked for.
-    assert_told(&scene.assert_refused("revoked", &store), "first-seen");
+    assert_told(&scene.assert_refused("revoked", &store), "revoked");
 
     fs::write(&trust, format!("{text}scope = {{ origins = [\"registry\"] }}\n")).unwrap();
-    scene.assert_refused("out-of-scope", &store);
+    assert_told(&scene.assert_refused("out-of-scope", &store), "out-of-scope");
 }
 
 /// The macro's file has changed. The attacker takes it out of the record of what `app` reads,
