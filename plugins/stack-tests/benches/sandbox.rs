@@ -1,6 +1,5 @@
 //! What the sandbox costs: `local-dir` native and in `buildhook-wasm`, side by side.
 //!
-//!     cargo build --release -p buildhook-wasm -p buildhook-wasm-compile
 //!     cargo bench -p buildhook-stack-tests --bench sandbox
 //!
 //! Medians of a warm store and a warm module: start of the process to its first answer, one

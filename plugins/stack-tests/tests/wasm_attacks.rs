@@ -282,7 +282,7 @@ fn memory_stack_files_and_lines_are_bounded() {
         (&policy, &["panic"], "trapped"),
         (&policy, &["exit", "0"], "ended before its input did"),
         (&policy, &["exit", "1"], "exited with code 1"),
-        (&policy, &["exit", "126"], "exited with code 126"),
+        (&policy, &["exit", "126"], "outside of [0..126)"),
         (&policy, &["close-stdout"], "the guest"),
     ];
     for (policy, attack, expected) in cases {
@@ -297,7 +297,8 @@ fn memory_stack_files_and_lines_are_bounded() {
         format!("done: {}", mib(4))
     );
     assert_eq!(scene.attack(&policy, &["recursion", "100"]), "done: 100");
-    // One read of far more than there is, and a flood of standard error, hurt nobody.
+    assert!(scene.attack(&policy, &["buffer", "/read/file", &mib(200)]).starts_with("denied: "));
+    // One read of more than there is, and a flood of standard error, hurt nobody.
     assert_eq!(scene.attack(&policy, &["buffer", "/read/file", &mib(64)]), "done: 4");
     let mut loud = session(&scene.sandboxed(&policy, &["stderr", &mib(4)]));
     assert_eq!(message(&loud.ask(scene.setup.fixture.want("k"))), "done: ");

@@ -5,6 +5,7 @@
 //! wasmtime's folders ends at the folders that were granted, and nothing connects to a
 //! network. Elsewhere the rest has to do.
 
+use nix::sys::signal::{SigSet, Signal};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::spec::Spec;
@@ -34,6 +35,10 @@ pub(super) fn confine(spec: &Spec) -> Result<(), String> {
         setrlimit(resource, Rlimit { current: limit, maximum: limit })
             .map_err(|error| format!("setting a limit: {error}"))?;
     }
+    // A file that would be too long is an error for the guest, not the end of this process.
+    let mut too_long = SigSet::empty();
+    too_long.add(Signal::SIGXFSZ);
+    too_long.thread_block().map_err(|error| format!("blocking a signal: {error}"))?;
     #[cfg(target_os = "linux")]
     landlock(spec).map_err(|error| format!("Landlock: {error}"))?;
     Ok(())

@@ -38,9 +38,9 @@ use stdio::{Busy, Input, Output};
 
 /// How often the clock looks, as a part of the time that a guest has.
 const LOOKS_PER_LIMIT: u64 = 8;
-/// Bytes that one WASI call may make the process copy. A buffer for a whole file is read in
-/// pieces anyway.
-const HOSTCALL_BYTES: usize = 32 << 20;
+/// Bytes that one WASI call may make the process copy; wasmtime's own default. A guest that
+/// writes a larger file has to do so in pieces.
+const HOSTCALL_BYTES: usize = 128 << 20;
 /// Tables: a Rust plugin has some thousand functions in one.
 const MAX_TABLE_ELEMENTS: usize = 100_000;
 
