@@ -16,13 +16,12 @@ const SHOWN_LINES: usize = 20;
 
 /// Variables that builds are given.
 pub(crate) struct Environment {
+    /// The person's, behind the folder of this program, where the others of the project are.
     path: OsString,
     rustup_home: PathBuf,
     toolchain: Option<OsString>,
     /// The person's, for what it has downloaded.
     pub(crate) cargo_home: PathBuf,
-    /// The folder of this program, where the others of the project are looked for first.
-    own_folder: PathBuf,
 }
 
 /// What the figures depend on.
@@ -48,12 +47,14 @@ impl Environment {
             let below_home = || Some(Path::new(&read("HOME")?).join(folder));
             read(variable).map(PathBuf::from).or_else(below_home).ok_or(Error::NoHome(variable))
         };
+        let own_folder = own_program?.parent().map(Path::to_owned).unwrap_or_default();
+        let person_path = read("PATH").unwrap_or_default();
+        let folders = std::iter::once(own_folder).chain(std::env::split_paths(&person_path));
         Ok(Self {
-            path: read("PATH").unwrap_or_default(),
+            path: std::env::join_paths(folders).unwrap_or(person_path),
             rustup_home: home("RUSTUP_HOME", ".rustup")?,
             toolchain: read("RUSTUP_TOOLCHAIN"),
             cargo_home: home("CARGO_HOME", ".cargo")?,
-            own_folder: own_program?.parent().map(Path::to_owned).unwrap_or_default(),
         })
     }
 
@@ -71,10 +72,8 @@ impl Environment {
 
     /// Where `program` is: beside this one, or on PATH.
     pub(crate) fn find(&self, program: &str) -> Option<PathBuf> {
-        let mut folders = vec![self.own_folder.clone()];
-        folders.extend(std::env::split_paths(&self.path));
         let name = format!("{program}{}", std::env::consts::EXE_SUFFIX);
-        folders.iter().map(|folder| folder.join(&name)).find(|path| path.is_file())
+        std::env::split_paths(&self.path).map(|dir| dir.join(&name)).find(|path| path.is_file())
     }
 
     /// What there is to know of this machine.

@@ -64,7 +64,8 @@ struct Arguments {
     /// What Cargo is told to do.
     #[arg(long, default_value = "build")]
     command: tool::Command,
-    /// The plugin whose single calls are timed, with its arguments; `{dir}` is an empty folder.
+    /// The plugin whose single calls are timed and which `buildhook-hook` uses, with its
+    /// arguments; `{dir}` is an empty folder.
     #[arg(long, default_value = "buildhook-local-dir --dir {dir}", value_name = "COMMAND")]
     hook: String,
     /// Only time the calls of the plugin.
@@ -121,7 +122,11 @@ fn measure(arguments: &Arguments, environment: &Environment) -> Result<(), Error
             let rounds = run::Rounds { cold: arguments.runs, warm: arguments.warm_runs };
             let project = project::prepare(environment, &arguments.project, &work)?;
             {
-                let task = tool::Task { command: arguments.command, profile: &arguments.profile };
+                let task = tool::Task {
+                    command: arguments.command,
+                    profile: &arguments.profile,
+                    hook: &arguments.hook,
+                };
                 run::all(environment, &candidates, &project, task, rounds)?
             }
         }

@@ -78,7 +78,7 @@ fn colour(tool: Tool) -> &'static str {
     match tool {
         Tool::Plain => "#999999",
         Tool::Oracle => "#cccccc",
-        Tool::Buildhook | Tool::BuildhookRun => "#d55e00",
+        Tool::Buildhook | Tool::BuildhookRun | Tool::BuildhookHook => "#d55e00",
         Tool::Sccache | Tool::Kache | Tool::Mbx => "#56b4e9",
     }
 }

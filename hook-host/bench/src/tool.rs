@@ -18,6 +18,8 @@ pub(crate) enum Tool {
     Buildhook,
     /// This project, by `buildhook run`.
     BuildhookRun,
+    /// This project, with the plugin of `--hook`.
+    BuildhookHook,
     /// mozilla's sccache, with a server.
     Sccache,
     /// kache, with a daemon.
@@ -51,6 +53,8 @@ pub(crate) struct Task<'a> {
     pub(crate) command: Command,
     /// The Cargo profile.
     pub(crate) profile: &'a str,
+    /// The plugin of [`Tool::BuildhookHook`], a command line in which `{dir}` is its folder.
+    pub(crate) hook: &'a str,
 }
 
 /// A tool that is there.
@@ -61,11 +65,12 @@ pub(crate) struct Candidate {
 }
 
 impl Tool {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Plain,
         Self::Oracle,
         Self::Buildhook,
         Self::BuildhookRun,
+        Self::BuildhookHook,
         Self::Sccache,
         Self::Kache,
         Self::Mbx,
@@ -78,6 +83,7 @@ impl Tool {
             Self::Oracle => "oracle",
             Self::Buildhook => "buildhook",
             Self::BuildhookRun => "buildhook-run",
+            Self::BuildhookHook => "buildhook-hook",
             Self::Sccache => "sccache",
             Self::Kache => "kache",
             Self::Mbx => "mbx",
@@ -88,7 +94,7 @@ impl Tool {
         match self {
             Self::Plain => "cargo",
             Self::Oracle => "buildhook-bench-oracle",
-            Self::Buildhook | Self::BuildhookRun => "buildhook",
+            Self::Buildhook | Self::BuildhookRun | Self::BuildhookHook => "buildhook",
             Self::Sccache => "sccache",
             Self::Kache => "kache",
             Self::Mbx => "mbx",
@@ -179,8 +185,12 @@ impl Candidate {
             .args([task.command.name(), "--offline", "--profile", task.profile])
             .current_dir(folder);
         self.set_up(&mut command, project);
-        if matches!(self.tool, Tool::Oracle | Tool::Buildhook | Tool::Sccache | Tool::Kache) {
+        if !matches!(self.tool, Tool::Plain | Tool::BuildhookRun | Tool::Mbx) {
             command.env("RUSTC_WRAPPER", &self.program);
+        }
+        if self.tool == Tool::BuildhookHook {
+            let dir = self.home(project).join("store");
+            command.env("BUILDHOOK_HOOK", task.hook.replace("{dir}", &dir.to_string_lossy()));
         }
         if self.tool == Tool::Oracle {
             command.env("BUILDHOOK_BENCH_STORE", self.home(project).join("cache"));
@@ -199,7 +209,7 @@ impl Candidate {
         let cache = home.join("cache");
         match self.tool {
             Tool::Plain | Tool::Oracle => {}
-            Tool::Buildhook | Tool::BuildhookRun => {
+            Tool::Buildhook | Tool::BuildhookRun | Tool::BuildhookHook => {
                 command.env("BUILDHOOK_CACHE_DIR", cache);
             }
             Tool::Sccache => {
