@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use buildhook_sdk::testing::Session;
-use buildhook_stack_tests::wasm::{cache, folder, guest, runner, without_openat2};
+use buildhook_stack_tests::wasm::{cache, folder, guest, without_openat2};
 use buildhook_stack_tests::{Setup, program, session};
 use serde_json::{Value, json};
 
@@ -400,11 +400,16 @@ fn fifo(path: &Path) {
 
 /// The launcher of the other tests really takes `openat2` away, and nothing else.
 #[test]
-fn the_launcher_runs_programs() {
-    let output = std::process::Command::new(without_openat2())
-        .arg(runner())
-        .arg("--version")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
+fn the_launcher_takes_openat2_away() {
+    let scene = Scene::new();
+    let file = scene.host("read/file");
+    let launched = |attack: &str| {
+        let command = [&*without_openat2(), &*program("wasm-hostile")].map(OsString::from);
+        let arguments = [attack, &file].map(OsString::from);
+        scene.outcome(&[command, arguments].concat())
+    };
+    assert_eq!(scene.natively(&["openat2", &file]), "done: opened");
+    let outcome = launched("openat2");
+    assert!(outcome.contains(&rustix::io::Errno::NOSYS.to_string()), "{outcome}");
+    assert_eq!(launched("read"), "done: read");
 }

@@ -18,6 +18,8 @@ pub(crate) fn run(name: &str, arguments: &[String], request: &Value) -> io::Resu
     match name {
         "read" => Ok(fs::read_to_string(path)?),
         "read-request" => Ok(fs::read_to_string(text(&request["files"][0]["path"]))?),
+        #[cfg(target_os = "linux")]
+        "openat2" => openat2(path),
         "write" => fs::write(path, "hostile").map(none),
         "write-request" => {
             let path = text(&request["files"][0]["path"]).to_owned();
@@ -60,6 +62,15 @@ pub(crate) fn run(name: &str, arguments: &[String], request: &Value) -> io::Resu
         "panic" => panic!("as asked"),
         _ => Err(io::Error::other("an attack that nobody knows")),
     }
+}
+
+/// Opens a file with the system call that keeps paths inside of a folder: not an attack, but
+/// what says whether there is such a call.
+#[cfg(target_os = "linux")]
+fn openat2(path: &str) -> io::Result<String> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags};
+    rustix::fs::openat2(CWD, path, OFlags::RDONLY, Mode::empty(), ResolveFlags::empty())?;
+    Ok("opened".to_owned())
 }
 
 fn none<T>(_: T) -> String {
