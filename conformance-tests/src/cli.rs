@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Host(SuiteArgs),
     /// Tests a build cache by real Cargo builds; it need not know of buildhook.
     Cache(CacheArgs),
-    /// Lists every requirement and its checks.
+    /// Lists every requirement with its checks, and the cases of the cache suite.
     List {
         /// Checks and broken things as JSON.
         #[arg(long)]

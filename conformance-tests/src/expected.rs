@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use buildhook_conformance::cache::nearest;
+
 use crate::host;
 use crate::plugin;
 use crate::registry;
@@ -25,10 +27,8 @@ pub(crate) fn known(id: &str) -> Result<(), String> {
     if ids.contains(&id) {
         return Ok(());
     }
-    let nearest = ids.iter().max_by(|left, right| {
-        strsim::jaro_winkler(id, left).total_cmp(&strsim::jaro_winkler(id, right))
-    });
-    Err(format!("`{id}` is no check and no requirement; nearest is `{}`", nearest.unwrap_or(&"")))
+    let nearest = nearest(id, ids.into_iter()).unwrap_or_default();
+    Err(format!("`{id}` is no check, case or requirement; nearest is `{nearest}`"))
 }
 
 /// Reads a file of expected failures.

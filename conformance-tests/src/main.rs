@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         // Before any thread is started: a namespace is entered by one thread.
         Command::Sandbox { sandbox, argv } => suite_error(&sandbox.enter(&argv)),
         Command::List { json } => {
-            print!("{}", if json { inventory().to_string() } else { list() });
+            print!("{}", if json { inventory().to_string() } else { list() + &list_cases() });
             ExitCode::SUCCESS
         }
         Command::Show { id } => show(&id),
@@ -189,7 +189,7 @@ fn cache_suite(arguments: &CacheArgs, folder: &Path) -> ExitCode {
     }
     match cache_suite::run(arguments, folder, path, scratch, jobs) {
         Ok(report) => conclude(Ok(report), start, &arguments.common, &expected),
-        Err(error @ (SuiteError::NoSuchCase(_) | SuiteError::Usage(_))) => {
+        Err(error @ (SuiteError::NoSuchCase { .. } | SuiteError::Usage(_))) => {
             usage(&error.to_string())
         }
         Err(error) => suite_error(&error.to_string()),
@@ -285,6 +285,12 @@ fn list() -> String {
     registry::all().iter().map(line).collect()
 }
 
+/// The cases of the cache suite, which belong to families instead of requirements.
+fn list_cases() -> String {
+    let cases = cache::cases().iter();
+    cases.map(|case| format!("{:40} {}\n", case.id, case.family)).collect()
+}
+
 /// Every check and every broken thing.
 fn inventory() -> serde_json::Value {
     use serde_json::json;
@@ -326,6 +332,9 @@ fn show(id: &str) -> ExitCode {
         for (id, _, title) in checks.iter().filter(|check| check.1 == row.id) {
             println!("  check {id}: {title}");
         }
+    }
+    if let Some(case) = cache::cases().iter().find(|case| case.id == id) {
+        println!("{} (cache suite, {})\n  {}", case.id, case.family, case.claim);
     }
     ExitCode::SUCCESS
 }

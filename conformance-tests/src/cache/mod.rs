@@ -87,8 +87,13 @@ pub enum SuiteError {
     #[error("no usable toolchain: {0}")]
     Toolchain(String),
     /// A name given with `--only` fits no case.
-    #[error("no case is named `{0}`")]
-    NoSuchCase(String),
+    #[error("no case is named `{name}`; nearest is `{nearest}`")]
+    NoSuchCase {
+        /// What was given.
+        name: String,
+        /// A name that exists.
+        nearest: &'static str,
+    },
     /// Neither a wrapper nor a build command, or one that does not exist.
     #[error("{0}")]
     Usage(String),
@@ -143,6 +148,12 @@ pub fn run(
     Ok(results)
 }
 
+/// The one of `words` that is most like `written`.
+pub fn nearest<'a>(written: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |word: &str| strsim::jaro_winkler(written, word);
+    words.max_by(|left, right| likeness(left).total_cmp(&likeness(right)))
+}
+
 /// How every folder that this process makes begins. Short: see [`Options::scratch`].
 fn prefix() -> String {
     format!("zoo{}-", std::process::id())
@@ -171,7 +182,11 @@ fn choose(only: &[String]) -> Result<Vec<&'static Case>, SuiteError> {
             false => case.id.starts_with(name.as_str()),
         };
         if !cases().iter().any(fits) {
-            return Err(SuiteError::NoSuchCase(name.clone()));
+            let ids = cases().iter().map(|case| case.id);
+            return Err(SuiteError::NoSuchCase {
+                name: name.clone(),
+                nearest: nearest(name, ids).unwrap_or_default(),
+            });
         }
         for (chosen, case) in chosen.iter_mut().zip(cases()) {
             *chosen |= fits(case);
