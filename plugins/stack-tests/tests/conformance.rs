@@ -33,14 +33,16 @@ fn local_dir() {
 }
 
 /// The policy names the store, whose folder the suite makes up: a script writes the policy
-/// beside the granted folder.
+/// beside the granted folder. Several sessions of one store may begin at once: each sees a
+/// whole policy.
 #[test]
 fn local_dir_in_the_sandbox() {
     let setup = Setup::new();
     let script = setup.path("sandboxed.sh");
     let text = r#"mkdir -p "$3/store"
-printf 'clock = "real"\nrandom = "real"\ntime-ms = 60000\n[[folder]]\npath = "%s/store"\n' "$3" > "$3/policy"
-printf 'guest = "/store"\naccess = "write"\n' >> "$3/policy"
+printf 'clock = "real"\nrandom = "real"\ntime-ms = 60000\n[[folder]]\npath = "%s/store"\n' "$3" > "$3/policy.$$"
+printf 'guest = "/store"\naccess = "write"\n' >> "$3/policy.$$"
+mv "$3/policy.$$" "$3/policy"
 wasm=$1 cache=$2 store=$3 module=$4
 shift 4
 exec "$wasm" --policy "$store/policy" --cache-dir "$cache" "$module" --dir /store "$@"
