@@ -84,10 +84,13 @@ fn in_namespace(test: &str) {
         eprintln!("not run: `unshare --user --map-root-user --mount` does not work here");
         return;
     }
+    // What is mounted upon cannot be removed inside; the mounts end with the namespace.
+    let outside = tempfile::tempdir().unwrap();
     let status = unshare()
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(INSIDE, "1")
+        .env("TMPDIR", outside.path())
         .status()
         .unwrap();
     assert!(status.success(), "the test failed inside the namespace");
