@@ -10,39 +10,27 @@
 //! have one size by service, which belongs to the format: whoever reads must know it.
 
 use buildhook_protocol::{Digest, Key, Purpose};
-
-/// The format of records and chunks; another one lives beside it.
-const FORMAT: &str = "v1";
+use buildhook_sdk::remote::Names;
 
 /// The names of objects below one prefix.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
-    root: String,
+    names: Names,
 }
 
 impl Layout {
     /// Below `prefix`, which is empty or has neither a leading nor a trailing slash.
     pub(crate) fn new(prefix: &str) -> Self {
-        let root = if prefix.is_empty() { FORMAT.to_owned() } else { format!("{prefix}/{FORMAT}") };
-        Self { root }
+        Self { names: Names::new(prefix) }
     }
 
     /// The record of an entry.
     pub(crate) fn record(&self, key: &Key, purpose: Purpose) -> String {
-        let folder = match purpose {
-            Purpose::Inputs => "inputs",
-            _ => "outputs",
-        };
-        self.object(folder, &key.0)
+        self.names.record(key, purpose)
     }
 
     /// One chunk of the content with this digest.
     pub(crate) fn chunk(&self, digest: &Digest, number: u64) -> String {
-        format!("{}.{number}", self.object("blobs", digest))
-    }
-
-    fn object(&self, folder: &str, digest: &Digest) -> String {
-        let hex = digest.to_hex();
-        format!("{}/{folder}/{}/{hex}", self.root, &hex[..2])
+        format!("{}.{number}", self.names.object("blobs", digest))
     }
 }

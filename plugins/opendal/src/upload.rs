@@ -6,11 +6,10 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use buildhook_protocol::Digest;
 use buildhook_sdk::Deadline;
-use buildhook_sdk::remote::{Blob, Queue, Staged, Told};
+use buildhook_sdk::remote::{Blob, Queue, Staged, Told, upload_deadline};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::client::Client;
@@ -20,9 +19,6 @@ use crate::service::Service;
 
 /// Chunks of one file that go up at once.
 const MAX_AHEAD: usize = 4;
-/// What any upload may take, and for each byte the time at 64 KiB a second.
-const BASE_TIME: Duration = Duration::from_secs(30);
-const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;
 
 /// The uploads of a session.
 #[derive(Debug)]
@@ -92,7 +88,7 @@ impl Shared {
             }
             let object = self.layout.record(&entry.record.key, entry.record.purpose);
             let record = entry.record.encode();
-            let deadline = time_for(record.len() as u64, until);
+            let deadline = upload_deadline(record.len() as u64, until);
             self.client.put(&object, record, deadline).await
         })
     }
@@ -107,7 +103,7 @@ impl Shared {
             return Ok(());
         }
         let (digest, content) = (blob.digest, &blob.content);
-        let deadline = time_for(blob.size, until);
+        let deadline = upload_deadline(blob.size, until);
         let ask = !replace && self.service.is_quick_to_ask();
         stream::iter(chunks(blob.size, self.service.chunk_bytes()))
             .map(|(number, start, length)| async move {
@@ -175,13 +171,6 @@ fn read_at(mut file: &File, start: u64, length: u64) -> io::Result<Vec<u8>> {
     let mut chunk = vec![0; length as usize];
     file.read_exact(&mut chunk)?;
     Ok(chunk)
-}
-
-/// When an upload of `size` bytes has to be done, at the latest `until`.
-fn time_for(size: u64, until: Option<Deadline>) -> Deadline {
-    let time = BASE_TIME + Duration::from_secs(size / SLOWEST_BYTES_PER_SECOND);
-    let own = Deadline::after(Instant::now(), time);
-    until.map_or(own, |until| own.min(until))
 }
 
 #[cfg(test)]

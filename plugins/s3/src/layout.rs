@@ -13,35 +13,28 @@
 
 use buildhook_protocol::{Digest, Key, Purpose};
 use buildhook_sdk::entry::Encoding;
-
-/// The format of records and blobs; another one lives beside it.
-const FORMAT: &str = "v1";
+use buildhook_sdk::remote::Names;
 
 /// The names of objects below one prefix.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
-    root: String,
+    names: Names,
 }
 
 impl Layout {
     /// Below `prefix`, which is empty or has neither a leading nor a trailing slash.
     pub(crate) fn new(prefix: &str) -> Self {
-        let root = if prefix.is_empty() { FORMAT.to_owned() } else { format!("{prefix}/{FORMAT}") };
-        Self { root }
+        Self { names: Names::new(prefix) }
     }
 
     /// The record of an entry.
     pub(crate) fn record(&self, key: &Key, purpose: Purpose) -> String {
-        let folder = match purpose {
-            Purpose::Inputs => "inputs",
-            _ => "outputs",
-        };
-        self.object(folder, &key.0)
+        self.names.record(key, purpose)
     }
 
     /// The content with this digest.
     pub(crate) fn blob(&self, digest: &Digest, encoding: Encoding) -> String {
-        let mut name = self.object("blobs", digest);
+        let mut name = self.names.object("blobs", digest);
         if encoding == Encoding::Zstd {
             name.push_str(".zst");
         }
@@ -50,21 +43,16 @@ impl Layout {
 
     /// The list that is called `id`.
     pub(crate) fn list(&self, id: &Digest) -> String {
-        self.object("lists", id)
+        self.names.object("lists", id)
     }
 
     /// The name of an object without what all have in common.
     pub(crate) fn relative<'a>(&self, object: &'a str) -> Option<&'a str> {
-        object.strip_prefix(&self.root)?.strip_prefix('/')
+        object.strip_prefix(self.names.root())?.strip_prefix('/')
     }
 
     /// The opposite of [`relative`](Self::relative).
     pub(crate) fn absolute(&self, name: &str) -> String {
-        format!("{}/{name}", self.root)
-    }
-
-    fn object(&self, folder: &str, digest: &Digest) -> String {
-        let hex = digest.to_hex();
-        format!("{}/{folder}/{}/{hex}", self.root, &hex[..2])
+        format!("{}/{name}", self.names.root())
     }
 }

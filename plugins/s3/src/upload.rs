@@ -6,12 +6,11 @@ use std::fs::File;
 use std::io::{self, Read, Seek as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use buildhook_protocol::Digest;
 use buildhook_sdk::Deadline;
 use buildhook_sdk::entry::Encoding;
-use buildhook_sdk::remote::{Blob, Queue, Staged, Told};
+use buildhook_sdk::remote::{Blob, Queue, Staged, Told, upload_deadline};
 
 use crate::ahead::Ahead;
 use crate::client::{Client, Fault};
@@ -20,9 +19,6 @@ use crate::layout::Layout;
 /// Blobs up to this size are written without asking whether they are there: the question
 /// takes as long as the bytes.
 const MAX_UNASKED_BYTES: u64 = 16 * 1024;
-/// What any upload may take, and for each byte the time at 64 KiB a second.
-const BASE_TIME: Duration = Duration::from_secs(30);
-const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;
 
 /// The uploads of a session.
 #[derive(Debug)]
@@ -95,7 +91,7 @@ impl Shared {
         let object = self.layout.record(&entry.record.key, entry.record.purpose);
         let record = entry.record.encode();
         let size = record.len() as u64;
-        self.client.put(&object, size, time_for(size, until), || Ok(record.as_slice()))?;
+        self.client.put(&object, size, upload_deadline(size, until), || Ok(record.as_slice()))?;
         // In the order in which they will be asked for.
         let blobs = stored.iter().map(|(blob, size)| (blob.as_str(), *size));
         self.ahead.note(std::iter::once((object.as_str(), size)).chain(blobs));
@@ -132,7 +128,7 @@ impl Shared {
                 (&*packed, size)
             }
         };
-        self.client.put(&object, size, time_for(size, until), || from_start(content))?;
+        self.client.put(&object, size, upload_deadline(size, until), || from_start(content))?;
         self.known().insert(name, size);
         Ok((object, size))
     }
@@ -145,7 +141,7 @@ impl Shared {
         encoding: Encoding,
         until: Option<Deadline>,
     ) -> Result<Option<u64>, Fault> {
-        match self.client.head(object, time_for(0, until)) {
+        match self.client.head(object, upload_deadline(0, until)) {
             // One of another length was cut short by whoever wrote it.
             Ok(size) if encoding == Encoding::Plain => Ok(size.filter(|size| *size == blob.size)),
             // A server that does not say how long it is has it nevertheless.
@@ -177,13 +173,6 @@ impl Shared {
     fn known(&self) -> MutexGuard<'_, HashMap<(Digest, Encoding), u64>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// When an upload of `size` bytes has to be done, at the latest `until`.
-fn time_for(size: u64, until: Option<Deadline>) -> Deadline {
-    let time = BASE_TIME + Duration::from_secs(size / SLOWEST_BYTES_PER_SECOND);
-    let own = Deadline::after(Instant::now(), time);
-    until.map_or(own, |until| own.min(until))
 }
 
 /// Compresses `content` into `packed`, an empty file; returns the size.
