@@ -20,7 +20,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
-use buildhook_sdk::filter::{Depth, Next, folder_for_next};
+use buildhook_sdk::filter::{self, Depth, Next, folder_for_next};
 use buildhook_sdk::protocol::{Answer, ErrorKind, Hook, Key, Message, Purpose, ReasonCode};
 use buildhook_sdk::{About, Built, Call, Done, Error, Plugin, Want, cli};
 use serde_json::Value;
@@ -49,7 +49,7 @@ struct Args {
     max_size: u64,
     /// The next plugin and its arguments.
     #[arg(last = true, required = true, value_name = "NEXT")]
-    next: Vec<OsString>,
+    _next: Vec<OsString>,
 }
 
 struct Compress {
@@ -127,8 +127,7 @@ fn below(call: &Call) -> Result<Message, Error> {
 fn main() -> ExitCode {
     let depth = std::env::var_os(Depth::VARIABLE);
     buildhook_sdk::main(NAME, VERSION, || {
-        let args: Args = cli::parse()?;
-        let next = Next::start(&args.next, Depth::new(depth)?)?;
+        let (args, next) = filter::start::<Args>(depth)?;
         let packer = Packer { level: args.level, max_size_bytes: args.max_size };
         Ok(Compress { next, packer, broken: Mutex::default() })
     })

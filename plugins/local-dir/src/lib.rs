@@ -49,6 +49,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use buildhook_sdk::protocol::Hook;
 use buildhook_sdk::{About, Built, Call, Done, Error, Plugin, Want};
 
 pub use collect::Collected;
@@ -170,6 +171,7 @@ impl Plugin for LocalDir {
     fn about(&self) -> About {
         About::new("local-dir", env!("CARGO_PKG_VERSION"))
             .both_hooks()
+            .at_once(Hook::WantToBuild)
             .max_in_flight(MAX_IN_FLIGHT)
             .drain_ms(DRAIN_LIMIT.as_millis() as u64)
     }

@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use buildhook_sdk::protocol::{Hello, Message};
 use buildhook_sdk::{Call, Error};
 use fs_err::{File, OpenOptions};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
-pub(crate) struct Log(Mutex<Inner>);
-
-struct Inner {
+pub(crate) struct Log {
     /// `None` once writing has failed.
     file: Option<File>,
     /// How often each sort of answer came.
@@ -21,62 +19,59 @@ struct Inner {
     took_us: u64,
 }
 
-/// One exchange that has begun.
-pub(crate) struct Exchange {
+/// One line of the log.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Exchange<'a> {
     at_ms: u64,
-    started: Instant,
+    took_us: u64,
+    request: &'a Map<String, Value>,
+    answer: &'a Map<String, Value>,
 }
 
 impl Log {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        let inner = Inner { file: Some(file), answers: BTreeMap::new(), took_us: 0 };
-        Ok(Self(Mutex::new(inner)))
+        Ok(Self { file: Some(file), answers: BTreeMap::new(), took_us: 0 })
     }
 
-    pub(crate) fn hello(&self, hello: &Hello) {
-        self.lock().write(&json!({"hello": hello}));
+    pub(crate) fn hello(&mut self, hello: &Hello) {
+        self.write(&json!({"hello": hello}));
     }
 
-    pub(crate) fn begin(&self) -> Exchange {
+    pub(crate) fn exchange(&mut self, call: &Call, outcome: &Result<Message, Error>) {
+        let took = call.received.elapsed();
         // A clock before 1970 is not worth an error.
-        let at_ms = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as u64);
-        Exchange { at_ms, started: Instant::now() }
-    }
-
-    pub(crate) fn end(&self, exchange: Exchange, call: &Call, outcome: &Result<Message, Error>) {
-        let took_us = exchange.started.elapsed().as_micros() as u64;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let fault;
         let answer = match outcome {
-            Ok(message) => Value::Object(message.members().clone()),
-            Err(error) => json!({"kind": "error", "error": error.0}),
+            Ok(message) => message.members(),
+            Err(error) => {
+                let members = [("kind", json!("error")), ("error", json!(error.0))];
+                fault = members.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
+                &fault
+            }
         };
-        let mut inner = self.lock();
-        *inner.answers.entry(sort_of(&answer)).or_default() += 1;
-        inner.took_us += took_us;
-        inner.write(&json!({
-            "at-ms": exchange.at_ms, "took-us": took_us,
-            "request": call.message.members(), "answer": answer,
-        }));
+        let took_us = took.as_micros() as u64;
+        *self.answers.entry(sort_of(answer)).or_default() += 1;
+        self.took_us += took_us;
+        let at_ms = now.saturating_sub(took).as_millis() as u64;
+        self.write(&Exchange { at_ms, took_us, request: call.message.members(), answer });
     }
 
-    pub(crate) fn summarise(&self) {
-        let mut inner = self.lock();
-        let summary = json!({"answers": inner.answers, "took-us": inner.took_us});
-        inner.write(&json!({"summary": summary}));
+    pub(crate) fn summarise(&mut self) {
+        let summary = json!({"answers": self.answers, "took-us": self.took_us});
+        self.write(&json!({"summary": summary}));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn write(&mut self, value: &Value) {
+    fn write(&mut self, line: &impl Serialize) {
         let Some(file) = &mut self.file else { return };
         // One write: lines of several processes do not mix.
-        if let Err(error) = file.write_all(format!("{value}\n").as_bytes()) {
+        let written = serde_json::to_vec(line).map_err(io::Error::from).and_then(|mut line| {
+            line.push(b'\n');
+            file.write_all(&line)
+        });
+        if let Err(error) = written {
             eprintln!("buildhook-log: nothing more is written down: {error}");
             self.file = None;
         }
@@ -84,14 +79,15 @@ impl Inner {
 }
 
 /// For example `hit`, `miss not-found`, `done already`, `error timeout`.
-fn sort_of(answer: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
-    let kind = text(&answer["kind"]);
-    let more = match kind.as_str() {
-        "miss" => text(&answer["reason"]["code"]),
-        "done" => text(&answer["stored"]),
-        "error" => text(&answer["error"]["kind"]),
-        _ => String::new(),
+fn sort_of(answer: &Map<String, Value>) -> String {
+    let member = |name: &str| answer.get(name).unwrap_or(&Value::Null);
+    let kind = member("kind").as_str().unwrap_or_default();
+    let more = match kind {
+        "miss" => &member("reason")["code"],
+        "done" => member("stored"),
+        "error" => &member("error")["kind"],
+        _ => &Value::Null,
     };
+    let more = more.as_str().unwrap_or_default();
     format!("{kind} {more}").trim_end().to_owned()
 }

@@ -18,9 +18,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use buildhook_sdk::filter::{Depth, Next};
+use buildhook_sdk::filter::{self, Depth, Filter, Next};
 use buildhook_sdk::protocol::{Hook, Message};
-use buildhook_sdk::{About, Built, Call, Done, Error, Plugin, StartError, Want, cli};
+use buildhook_sdk::{About, Call, Error, StartError};
 
 use log::Log;
 
@@ -36,50 +36,31 @@ struct Args {
     to: PathBuf,
     /// The next plugin and its arguments.
     #[arg(last = true, required = true, value_name = "NEXT")]
-    next: Vec<OsString>,
+    _next: Vec<OsString>,
 }
 
-struct Logger {
-    next: Next,
-    log: Log,
-}
+impl Filter for Log {
+    fn about(&self, next: &Next) -> About {
+        next.about(NAME, VERSION, &[Hook::WantToBuild, Hook::BuiltAThing])
+    }
 
-impl Logger {
-    fn exchange(&self, call: &Call) -> Result<Message, Error> {
-        let exchange = self.log.begin();
-        let outcome = self.next.forward(call);
-        self.log.end(exchange, call, &outcome);
+    fn answer(&mut self, call: &Call, outcome: Result<Message, Error>) -> Result<Message, Error> {
+        self.exchange(call, &outcome);
         outcome
     }
-}
 
-impl Plugin for Logger {
-    fn about(&self) -> About {
-        self.next.about(NAME, VERSION, &[Hook::WantToBuild, Hook::BuiltAThing])
-    }
-
-    fn want_to_build(&self, call: &Call) -> Result<Want, Error> {
-        self.exchange(call).map(Want::Forwarded)
-    }
-
-    fn built_a_thing(&self, call: &Call, _: &Built) -> Result<Done, Error> {
-        self.exchange(call).map(Done::Forwarded)
-    }
-
-    fn drain(&self) {
-        self.next.close();
-        self.log.summarise();
+    fn end(&mut self) {
+        self.summarise();
     }
 }
 
 fn main() -> ExitCode {
     let depth = std::env::var_os(Depth::VARIABLE);
-    buildhook_sdk::main(NAME, VERSION, || {
-        let args: Args = cli::parse()?;
-        let log =
+    filter::main(NAME, VERSION, || {
+        let (args, next) = filter::start::<Args>(depth)?;
+        let mut log =
             Log::open(&args.to).map_err(|error| StartError::Config(format!("--to: {error}")))?;
-        let next = Next::start(&args.next, Depth::new(depth)?)?;
         log.hello(next.hello());
-        Ok(Logger { next, log })
+        Ok((log, next))
     })
 }

@@ -14,9 +14,9 @@ mod policy;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use buildhook_sdk::filter::{Depth, Next};
-use buildhook_sdk::protocol::{FEATURE_MANIFEST, Hook, ReasonCode};
-use buildhook_sdk::{About, Built, Call, Done, Error, Plugin, Want, cli};
+use buildhook_sdk::filter::{self, Depth, Filter, Next};
+use buildhook_sdk::protocol::{FEATURE_MANIFEST, Hook, Reason, ReasonCode};
+use buildhook_sdk::{About, Built, Call};
 
 use policy::Policy;
 
@@ -31,44 +31,26 @@ struct Args {
     policy: Policy,
     /// The next plugin and its arguments.
     #[arg(last = true, required = true, value_name = "NEXT")]
-    next: Vec<OsString>,
+    _next: Vec<OsString>,
 }
 
-struct Only {
-    next: Next,
-    policy: Policy,
-}
-
-impl Plugin for Only {
-    fn about(&self) -> About {
-        let about = self.next.about(NAME, VERSION, &[Hook::WantToBuild, Hook::BuiltAThing]);
-        if self.policy.needs_manifest() { about.feature(FEATURE_MANIFEST) } else { about }
+impl Filter for Policy {
+    fn about(&self, next: &Next) -> About {
+        let about = next.about(NAME, VERSION, &[Hook::WantToBuild, Hook::BuiltAThing]);
+        if self.needs_manifest() { about.feature(FEATURE_MANIFEST) } else { about }
     }
 
-    fn want_to_build(&self, call: &Call) -> Result<Want, Error> {
-        match self.policy.forbids(call) {
-            Some(rule) => Ok(Want::miss(ReasonCode::POLICY, rule)),
-            None => self.next.want(call),
-        }
-    }
-
-    fn built_a_thing(&self, call: &Call, built: &Built) -> Result<Done, Error> {
-        match self.policy.forbids(call).or_else(|| self.policy.forbids_result(built)) {
-            Some(rule) => Ok(Done::declined(ReasonCode::POLICY, rule)),
-            None => self.next.done(call),
-        }
-    }
-
-    fn drain(&self) {
-        self.next.close();
+    fn refuse(&mut self, call: &Call, built: Option<&Built>) -> Option<Reason> {
+        let of_result = || built.and_then(|built| self.forbids_result(built));
+        let rule = self.forbids(call).or_else(of_result)?;
+        Some(Reason::new(ReasonCode::POLICY, rule))
     }
 }
 
 fn main() -> ExitCode {
     let depth = std::env::var_os(Depth::VARIABLE);
-    buildhook_sdk::main(NAME, VERSION, || {
-        let args: Args = cli::parse()?;
-        let next = Next::start(&args.next, Depth::new(depth)?)?;
-        Ok(Only { next, policy: args.policy })
+    filter::main(NAME, VERSION, || {
+        let (args, next) = filter::start::<Args>(depth)?;
+        Ok((args.policy, next))
     })
 }

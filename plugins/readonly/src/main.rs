@@ -7,9 +7,9 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use buildhook_sdk::filter::{Depth, Next};
+use buildhook_sdk::About;
+use buildhook_sdk::filter::{self, Depth, Filter, Next};
 use buildhook_sdk::protocol::Hook;
-use buildhook_sdk::{About, Call, Error, Plugin, Want, cli};
 
 const NAME: &str = "readonly";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -20,31 +20,21 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 struct Args {
     /// The next plugin and its arguments.
     #[arg(last = true, required = true, value_name = "NEXT")]
-    next: Vec<OsString>,
+    _next: Vec<OsString>,
 }
 
-struct ReadOnly {
-    next: Next,
-}
+struct ReadOnly;
 
-impl Plugin for ReadOnly {
-    fn about(&self) -> About {
-        self.next.about(NAME, VERSION, &[Hook::WantToBuild])
-    }
-
-    fn want_to_build(&self, call: &Call) -> Result<Want, Error> {
-        self.next.want(call)
-    }
-
-    fn drain(&self) {
-        self.next.close();
+impl Filter for ReadOnly {
+    fn about(&self, next: &Next) -> About {
+        next.about(NAME, VERSION, &[Hook::WantToBuild])
     }
 }
 
 fn main() -> ExitCode {
     let depth = std::env::var_os(Depth::VARIABLE);
-    buildhook_sdk::main(NAME, VERSION, || {
-        let args: Args = cli::parse()?;
-        Ok(ReadOnly { next: Next::start(&args.next, Depth::new(depth)?)? })
+    filter::main(NAME, VERSION, || {
+        let (_, next) = filter::start::<Args>(depth)?;
+        Ok((ReadOnly, next))
     })
 }

@@ -19,21 +19,27 @@ pub(crate) fn answer<P: Plugin + ?Sized>(
         Ok(parsed) => parsed,
         Err(error) => return refusal(id, error),
     };
-    let outcome = catch_unwind(AssertUnwindSafe(|| match &built {
+    guarded(id, || match &built {
         None => plugin.want_to_build(&call).and_then(|want| from_want(id, want)),
         Some(built) => plugin.built_a_thing(&call, built).and_then(|done| from_done(id, done)),
-    }));
-    match outcome {
+    })
+}
+
+/// What the plugin's code answers to `id`; a panic of it is an error.
+pub(crate) fn guarded(id: u64, answer: impl FnOnce() -> Result<Message, Error>) -> Message {
+    match unpanicked(answer) {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => refusal(id, error.0),
-        Err(panic) => {
-            let text = panic_text(&*panic);
-            refusal(
-                id,
-                ErrorBody::request(ErrorKind::Other, format!("the plugin panicked: {text}")),
-            )
-        }
+        Err(panic) => refusal(id, panic),
     }
+}
+
+/// What the plugin's code gives; a panic of it as an error.
+pub(crate) fn unpanicked<T>(code: impl FnOnce() -> T) -> Result<T, ErrorBody> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| {
+        let text = panic_text(&*panic);
+        ErrorBody::request(ErrorKind::Other, format!("the plugin panicked: {text}"))
+    })
 }
 
 /// The `error` message for `id`.
@@ -44,7 +50,12 @@ pub(crate) fn refusal(id: u64, error: ErrorBody) -> Message {
 
 type Parsed = (Call, Option<Built>);
 
-fn parse(about: &About, message: Message, received: Instant) -> Result<Parsed, ErrorBody> {
+/// The request that `message` is, or why it is none that `about` offers to answer.
+pub(crate) fn parse(
+    about: &About,
+    message: Message,
+    received: Instant,
+) -> Result<Parsed, ErrorBody> {
     let bad = |text: String| ErrorBody::request(ErrorKind::BadRequest, text);
     let unknown = |text: String| ErrorBody::request(ErrorKind::UnknownKind, text);
 
@@ -79,6 +90,7 @@ fn parse(about: &About, message: Message, received: Instant) -> Result<Parsed, E
         purpose: request.purpose,
         unit: request.unit,
         scratch: request.scratch,
+        received,
         deadline: Deadline::after(received, Duration::from_millis(request.deadline_ms)),
         manifest: request.manifest,
         message,
@@ -86,7 +98,7 @@ fn parse(about: &About, message: Message, received: Instant) -> Result<Parsed, E
     Ok((call, built))
 }
 
-fn from_want(id: u64, want: Want) -> Result<Message, Error> {
+pub(crate) fn from_want(id: u64, want: Want) -> Result<Message, Error> {
     match want {
         Want::Hit(hit) => {
             encode(&Answer::Hit { id, seal: hit.seal, files: hit.files, cost_ms: hit.cost_ms })
@@ -96,7 +108,7 @@ fn from_want(id: u64, want: Want) -> Result<Message, Error> {
     }
 }
 
-fn from_done(id: u64, done: Done) -> Result<Message, Error> {
+pub(crate) fn from_done(id: u64, done: Done) -> Result<Message, Error> {
     match done {
         Done::Own { stored, reason, relocated } => {
             encode(&Answer::Done { id, stored, reason, relocated })
@@ -111,7 +123,7 @@ fn encode(answer: &Answer) -> Result<Message, Error> {
     })
 }
 
-fn with_id(id: u64, mut message: Message) -> Message {
+pub(crate) fn with_id(id: u64, mut message: Message) -> Message {
     message.members_mut().insert("id".to_owned(), id.into());
     message
 }

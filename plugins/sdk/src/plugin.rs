@@ -71,6 +71,9 @@ pub struct About {
     pub max_in_flight: u32,
     /// How long [`Plugin::drain`] may take, in milliseconds.
     pub drain_ms: u64,
+    /// Kinds of request that are usually answered sooner than another thread could take over
+    /// reading (some 100 µs): meanwhile nothing else is read. Not said on the wire.
+    pub at_once: Vec<Hook>,
 }
 
 impl About {
@@ -84,6 +87,7 @@ impl About {
             features: Vec::new(),
             max_in_flight: 1,
             drain_ms: 0,
+            at_once: Vec::new(),
         }
     }
 
@@ -132,6 +136,13 @@ impl About {
         self
     }
 
+    /// Answers `hook` most often [at once](Self::at_once).
+    #[must_use]
+    pub fn at_once(mut self, hook: Hook) -> Self {
+        self.at_once.push(hook);
+        self
+    }
+
     pub(crate) fn to_hello(&self) -> Hello {
         Hello {
             v: vec![VERSION],
@@ -158,6 +169,8 @@ pub struct Call {
     pub unit: Unit,
     /// A folder for this request, which the host sweeps.
     pub scratch: PathBuf,
+    /// When it was read.
+    pub received: Instant,
     /// When the answer is due.
     pub deadline: Deadline,
     /// What the key stands for, when the plugin asked for the feature.
@@ -292,11 +305,13 @@ impl Done {
     /// Not stored, and why.
     #[must_use]
     pub fn declined(code: &str, message: impl Into<String>) -> Self {
-        Self::Own {
-            stored: Stored::No,
-            reason: Some(Reason::new(code, message)),
-            relocated: Vec::new(),
-        }
+        Self::refused(Reason::new(code, message))
+    }
+
+    /// [`declined`](Self::declined) for a reason that is there.
+    #[must_use]
+    pub fn refused(reason: Reason) -> Self {
+        Self::Own { stored: Stored::No, reason: Some(reason), relocated: Vec::new() }
     }
 }
 

@@ -1,11 +1,12 @@
 //! [`main`]: from a process to a session.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use buildhook_protocol::{ErrorBody, ErrorKind, Hello, Message, PluginInfo, VERSION, Writer};
 
 use crate::{Plugin, Served, serve, stdio};
+use stdio::{Input, Output};
 
 /// Exit code after a fault (BH-END-008).
 pub const EXIT_FAULT: u8 = 1;
@@ -36,6 +37,16 @@ pub fn main<P: Plugin>(
     version: &str,
     build: impl FnOnce() -> Result<P, StartError>,
 ) -> ExitCode {
+    run(name, version, build, |plugin, reader, writer| serve(&plugin, reader, writer))
+}
+
+/// [`main`] for whatever `build` makes and `serve` runs.
+pub(crate) fn run<T>(
+    name: &str,
+    version: &str,
+    build: impl FnOnce() -> Result<T, StartError>,
+    serve: impl FnOnce(T, Input, Output) -> io::Result<Served>,
+) -> ExitCode {
     let (reader, mut writer) = match stdio::take() {
         Ok(streams) => streams,
         Err(error) => {
@@ -44,7 +55,7 @@ pub fn main<P: Plugin>(
         }
     };
     match build() {
-        Ok(plugin) => match serve(&plugin, reader, writer) {
+        Ok(plugin) => match serve(plugin, reader, writer) {
             Ok(Served::Cleanly) => ExitCode::SUCCESS,
             // The host has been told, or is not there any more.
             Ok(Served::OutOfStep | Served::Deserted) => ExitCode::from(EXIT_FAULT),

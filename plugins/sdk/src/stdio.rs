@@ -7,8 +7,19 @@
 
 use std::io;
 
+/// What requests are read from.
 #[cfg(unix)]
-pub(crate) fn take() -> io::Result<(std::fs::File, std::fs::File)> {
+pub(crate) type Input = std::fs::File;
+/// What answers are written to.
+#[cfg(unix)]
+pub(crate) type Output = std::fs::File;
+#[cfg(not(unix))]
+pub(crate) type Input = io::Stdin;
+#[cfg(not(unix))]
+pub(crate) type Output = io::Stdout;
+
+#[cfg(unix)]
+pub(crate) fn take() -> io::Result<(Input, Output)> {
     use rustix::io::fcntl_dupfd_cloexec;
     use rustix::stdio;
 
@@ -23,6 +34,6 @@ pub(crate) fn take() -> io::Result<(std::fs::File, std::fs::File)> {
 }
 
 #[cfg(not(unix))]
-pub(crate) fn take() -> io::Result<(io::Stdin, io::Stdout)> {
+pub(crate) fn take() -> io::Result<(Input, Output)> {
     Ok((io::stdin(), io::stdout()))
 }

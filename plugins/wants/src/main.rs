@@ -28,11 +28,10 @@ mod units;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 
-use buildhook_sdk::filter::{Depth, Next};
+use buildhook_sdk::filter::{self, Depth, Filter, Next};
 use buildhook_sdk::protocol::{FEATURE_MANIFEST, Hook, Message};
-use buildhook_sdk::{About, Built, Call, Done, Error, Plugin, StartError, Want, cli};
+use buildhook_sdk::{About, Call, Error, StartError, cli};
 use serde_json::{Value, json};
 
 use file::WantsFile;
@@ -55,30 +54,13 @@ struct Args {
     max_size: u64,
     /// The next plugin and its arguments.
     #[arg(last = true, required = true, value_name = "NEXT")]
-    next: Vec<OsString>,
+    _next: Vec<OsString>,
 }
 
 struct Wants {
-    next: Next,
     /// `None` once it could not be written.
-    record: Mutex<Option<Record>>,
-}
-
-struct Record {
-    file: WantsFile,
+    file: Option<WantsFile>,
     units: Units,
-}
-
-impl Wants {
-    fn take(&self, call: &Call, outcome: &Result<Message, Error>) {
-        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = record.as_mut() else { return };
-        let lines = open.units.take(call, reason(outcome));
-        if let Err(error) = lines.iter().try_for_each(|line| open.file.append(line)) {
-            eprintln!("buildhook-wants: nothing more is written down: {error}");
-            *record = None;
-        }
-    }
 }
 
 /// Why it is a miss; `None` for a hit.
@@ -96,26 +78,24 @@ fn reason(outcome: &Result<Message, Error>) -> Option<Value> {
     }
 }
 
-impl Plugin for Wants {
-    fn about(&self) -> About {
-        self.next
-            .about(NAME, VERSION, &[Hook::WantToBuild, Hook::BuiltAThing])
+impl Filter for Wants {
+    fn about(&self, next: &Next) -> About {
+        next.about(NAME, VERSION, &[Hook::WantToBuild, Hook::BuiltAThing])
             // For itself: what it does with it needs nothing of the next plugin.
             .feature(FEATURE_MANIFEST)
     }
 
-    fn want_to_build(&self, call: &Call) -> Result<Want, Error> {
-        let outcome = self.next.forward(call);
-        self.take(call, &outcome);
-        outcome.map(Want::Forwarded)
-    }
-
-    fn built_a_thing(&self, call: &Call, _: &Built) -> Result<Done, Error> {
-        self.next.done(call)
-    }
-
-    fn drain(&self) {
-        self.next.close();
+    fn answer(&mut self, call: &Call, outcome: Result<Message, Error>) -> Result<Message, Error> {
+        if call.kind == Hook::WantToBuild
+            && let Some(file) = &mut self.file
+        {
+            let lines = self.units.take(call, reason(&outcome));
+            if let Err(error) = lines.iter().try_for_each(|line| file.append(line)) {
+                eprintln!("buildhook-wants: nothing more is written down: {error}");
+                self.file = None;
+            }
+        }
+        outcome
     }
 }
 
@@ -129,12 +109,10 @@ fn max_size(text: &str) -> Result<u64, String> {
 
 fn main() -> ExitCode {
     let depth = std::env::var_os(Depth::VARIABLE);
-    buildhook_sdk::main(NAME, VERSION, || {
-        let args: Args = cli::parse()?;
+    filter::main(NAME, VERSION, || {
+        let (args, next) = filter::start::<Args>(depth)?;
         let file = WantsFile::open(args.to, args.max_size)
             .map_err(|error| StartError::Config(format!("--to: {error}")))?;
-        let next = Next::start(&args.next, Depth::new(depth)?)?;
-        let record = Record { file, units: Units::default() };
-        Ok(Wants { next, record: Mutex::new(Some(record)) })
+        Ok((Wants { file: Some(file), units: Units::default() }, next))
     })
 }

@@ -2,40 +2,10 @@
 //!
 //! A filter's own arguments end in `-- child args…`. It starts the child, waits for its
 //! hello, announces what both of them can do, and then changes, drops, records or forwards.
-//! [`Next`] does all that is the same in every filter:
 //!
-//! ```no_run
-//! use buildhook_sdk::filter::{Depth, Next};
-//! use buildhook_sdk::{About, Call, Error, Plugin, Want, cli, protocol::Hook};
-//!
-//! #[derive(clap::Parser)]
-//! struct Args {
-//!     /// The next plugin and its arguments.
-//!     #[arg(last = true, required = true)]
-//!     next: Vec<std::ffi::OsString>,
-//! }
-//!
-//! struct ReadOnly(Next);
-//!
-//! impl Plugin for ReadOnly {
-//!     fn about(&self) -> About {
-//!         self.0.about("readonly", "1.0.0", &[Hook::WantToBuild])
-//!     }
-//!     fn want_to_build(&self, call: &Call) -> Result<Want, Error> {
-//!         self.0.want(call)
-//!     }
-//!     fn drain(&self) {
-//!         self.0.close();
-//!     }
-//! }
-//!
-//! fn main() -> std::process::ExitCode {
-//!     let depth = Depth::new(std::env::var_os(Depth::VARIABLE));
-//!     buildhook_sdk::main("readonly", "1.0.0", || {
-//!         Ok(ReadOnly(Next::start(&cli::parse::<Args>()?.next, depth?)?))
-//!     })
-//! }
-//! ```
+//! - A [`Filter`] looks at what passes; its example is a complete one.
+//! - A filter that works on files meanwhile is a [`Plugin`](crate::Plugin) that asks its
+//!   [`Next`].
 //!
 //! What holds here:
 //! - a message is forwarded with every member that it has, known or not (BH-FILT-003);
@@ -44,21 +14,25 @@
 //!   beyond the deadline (BH-FILT-007); late answers are dropped;
 //! - no thread is started: whoever waits for an answer reads for all who wait;
 //! - the child's process is always reaped.
-
 //!
 //! In a sandbox of `buildhook-wasm` there are no processes. The same filter runs there
 //! unchanged: the sandbox starts the child, and [`Next`] reaches it through the standard
 //! streams, where lines with the member [`HOP`] are those to and from the child.
 
 mod depth;
+mod pass;
 mod relay;
 
 #[cfg(target_os = "wasi")]
 mod guest;
 #[cfg(unix)]
+mod ledger;
+#[cfg(unix)]
 mod lines;
 #[cfg(unix)]
 mod next;
+#[cfg(unix)]
+mod passing;
 #[cfg(unix)]
 mod peer;
 #[cfg(unix)]
@@ -71,9 +45,12 @@ pub use depth::Depth;
 pub use guest::Next;
 #[cfg(unix)]
 pub use next::Next;
+pub use pass::{Filter, main};
+#[cfg(unix)]
+pub use passing::serve;
 #[cfg(unix)]
 pub use peer::Peer;
-pub use relay::{ChildError, folder_for_next};
+pub use relay::{ChildError, folder_for_next, start};
 
 #[cfg(unix)]
 use relay::Refusal;

@@ -9,13 +9,14 @@ use std::time::Duration;
 use buildhook_protocol::{FrameError, Hello, Message};
 
 use super::lines::{Lines, Received, Sink};
-use super::session::Session;
+use super::session::{Session, Whole};
 use super::{ChildError, Depth, Refusal, check_hello, process};
 use crate::{Deadline, StartError};
 
 /// How long a child may take for its hello. The host's own limit covers the whole stack and
 /// is shorter in practice; this one is for a filter that is run by hand.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
+
 /// A running child and the session with it.
 pub struct Next {
     session: Session,
@@ -71,6 +72,11 @@ impl Next {
                 })
             }
         }
+    }
+
+    /// The session, for one who shares it with nobody.
+    pub(super) fn whole(&self) -> Whole<'_> {
+        self.session.whole()
     }
 
     /// Sends `message` under an id of this hop and waits until `deadline`, which is what the

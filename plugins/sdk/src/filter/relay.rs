@@ -1,11 +1,12 @@
 //! What [`Next`] is, however it is reached: the rules of a filter (BH-FILT-001 to 004).
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use buildhook_protocol::{ErrorKind, FEATURE_MANIFEST, Hello, Hook, Message, VERSION};
 
-use super::Next;
-use crate::{About, Call, Done, Error, Want};
+use super::{Depth, Next};
+use crate::{About, Call, Done, Error, StartError, Want, cli};
 
 /// What each filter adds to its child's `drain-ms`: time to end a child that overran it.
 const DRAIN_MARGIN_MS: u64 = 500;
@@ -65,6 +66,17 @@ impl Next {
     pub fn done(&self, call: &Call) -> Result<Done, Error> {
         self.forward(call).map(Done::Forwarded)
     }
+}
+
+/// What a filter begins with: its arguments, and the next plugin, whose command stands after
+/// `--` in them. `depth` is the value of [`Depth::VARIABLE`].
+///
+/// # Errors
+/// Those of [`cli::parse`] and of [`Next::start`].
+pub fn start<A: clap::Parser>(depth: Option<OsString>) -> Result<(A, Next), StartError> {
+    let arguments = cli::parse()?;
+    let command: Vec<_> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
+    Ok((arguments, Next::start(&command, Depth::new(depth)?)?))
 }
 
 /// A folder inside the scratch folder for the child, when the filter uses the rest itself.

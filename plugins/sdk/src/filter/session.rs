@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use buildhook_protocol::{Answer, Message, Scope};
+use buildhook_protocol::Message;
 
 use super::ChildError;
+use super::ledger::Ledger;
 use super::lines::{Lines, Received, Sink};
 use crate::Deadline;
 
@@ -19,17 +20,26 @@ pub(super) struct Session {
     lines: Mutex<Lines>,
     state: Mutex<State>,
     changed: Condvar,
-    max_in_flight: usize,
 }
 
 struct State {
-    last_id: u64,
+    ledger: Ledger,
     /// By id: `None` until the answer is there.
     answers: HashMap<u64, Option<Message>>,
-    /// Sent and not answered, those that nobody waits for any more included.
-    unanswered: usize,
     someone_reads: bool,
-    gone: Option<String>,
+}
+
+/// See [`Session::whole`].
+pub(super) struct Whole<'s> {
+    pub(super) sink: MutexGuard<'s, Option<Sink>>,
+    pub(super) lines: MutexGuard<'s, Lines>,
+    state: MutexGuard<'s, State>,
+}
+
+impl Whole<'_> {
+    pub(super) fn ledger(&mut self) -> &mut Ledger {
+        &mut self.state.ledger
+    }
 }
 
 impl Session {
@@ -38,14 +48,11 @@ impl Session {
             sink: Mutex::new(Some(sink)),
             lines: Mutex::new(lines),
             state: Mutex::new(State {
-                last_id: 0,
+                ledger: Ledger::new(max_in_flight),
                 answers: HashMap::new(),
-                unanswered: 0,
                 someone_reads: false,
-                gone: None,
             }),
             changed: Condvar::new(),
-            max_in_flight: max_in_flight as usize,
         }
     }
 
@@ -62,6 +69,11 @@ impl Session {
         let outcome = self.wait(deadline, |state| state.answers.get_mut(&id)?.take());
         locked(&self.state).answers.remove(&id);
         outcome
+    }
+
+    /// All of it, for one who shares it with nobody.
+    pub(super) fn whole(&self) -> Whole<'_> {
+        Whole { sink: locked(&self.sink), lines: locked(&self.lines), state: locked(&self.state) }
     }
 
     /// Closes the child's standard input.
@@ -82,13 +94,9 @@ impl Session {
     /// Waits until one more request may be sent, and takes an id for it.
     fn reserve(&self, deadline: Deadline) -> Result<u64, ChildError> {
         self.wait(deadline, |state| {
-            if state.gone.is_some() || state.unanswered >= self.max_in_flight {
-                return None;
-            }
-            state.unanswered += 1;
-            state.last_id += 1;
-            state.answers.insert(state.last_id, None);
-            Some(state.last_id)
+            let id = state.ledger.reserve()?;
+            state.answers.insert(id, None);
+            Some(id)
         })
     }
 
@@ -102,7 +110,7 @@ impl Session {
                 // Nothing was written.
                 let mut state = locked(&self.state);
                 state.answers.remove(&id);
-                state.unanswered -= 1;
+                state.ledger.give_back();
                 ChildError::Unsendable(error.to_string())
             } else {
                 self.fail(format!("it no longer reads: {error}"))
@@ -122,8 +130,8 @@ impl Session {
             if let Some(value) = ready(&mut state) {
                 return Ok(value);
             }
-            if let Some(why) = &state.gone {
-                return Err(ChildError::Gone(why.clone()));
+            if let Some(why) = state.ledger.gone() {
+                return Err(ChildError::Gone(why.to_owned()));
             }
             let remaining = deadline.remaining();
             if remaining.is_zero() {
@@ -145,8 +153,8 @@ impl Session {
             match outcome {
                 Ok(Received::Message(message)) => state.take(message),
                 Ok(Received::TimedOut) => {}
-                Ok(Received::End) => state.gone = Some("it has exited".to_owned()),
-                Err(error) => state.gone = Some(error.to_string()),
+                Ok(Received::End) => state.ledger.close("it has exited".to_owned()),
+                Err(error) => state.ledger.close(error.to_string()),
             }
             self.changed.notify_all();
         }
@@ -154,7 +162,8 @@ impl Session {
 
     fn fail(&self, why: String) -> ChildError {
         let mut state = locked(&self.state);
-        let why = state.gone.get_or_insert(why).clone();
+        state.ledger.close(why.clone());
+        let why = state.ledger.gone().map_or(why, str::to_owned);
         drop(state);
         self.changed.notify_all();
         ChildError::Gone(why)
@@ -163,34 +172,10 @@ impl Session {
 
 impl State {
     fn take(&mut self, message: Message) {
-        let id = message.id().unwrap_or(0);
-        if let Some(why) = session_error(&message) {
-            self.gone = Some(why);
-        }
-        if id == 0 {
-            self.gone.get_or_insert_with(|| "it sent an answer without an id".to_owned());
-            return;
-        }
-        if id > self.last_id {
-            self.gone = Some(format!("it answered request {id}, which was never sent"));
-            return;
-        }
-        self.unanswered = self.unanswered.saturating_sub(1);
         // Nobody waits any more: a late answer is dropped.
-        if let Some(slot) = self.answers.get_mut(&id) {
+        if let Some(slot) = self.ledger.take(&message).and_then(|id| self.answers.get_mut(&id)) {
             *slot = Some(message);
         }
-    }
-}
-
-/// The text of an error after which nothing more may be sent (BH-ERR-002).
-fn session_error(message: &Message) -> Option<String> {
-    if message.kind() != Some("error") {
-        return None;
-    }
-    match message.parse().ok()? {
-        Answer::Error { error, .. } if error.scope == Scope::Session => Some(error.message),
-        _ => None,
     }
 }
 
