@@ -8,7 +8,7 @@ use std::process::Command;
 
 use buildhook_sdk::protocol::FileRecord;
 use buildhook_sdk::testing::{Session, contents};
-use buildhook_stack_tests::{Setup, program, session};
+use buildhook_stack_tests::{Setup, example, program, session};
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::{Value, json};
 
@@ -130,6 +130,7 @@ impl Lab {
     }
 }
 
+#[track_caller]
 fn stored(answer: &Value) -> &str {
     answer["stored"].as_str().unwrap_or_else(|| panic!("{answer}"))
 }
@@ -324,6 +325,90 @@ fn what_is_done_to_the_store_is_a_miss() {
     }
     lab.write("k", &other, None);
     assert_eq!(lab.outcome("k", &[]), "corrupt", "another entry, sealed anew");
+}
+
+/// One signer looks, another one stores, and the first writes what it had found: nothing.
+#[test]
+fn a_signature_that_is_written_over_is_put_back() {
+    for purpose in ["outputs", "inputs"] {
+        let lab = Lab::new();
+        lab.trust(&[&lab.keygen("a", "one"), &lab.keygen("b", "two")]);
+        let built = |content: &[u8]| {
+            let mut built = lab.built("k", content);
+            built["purpose"] = purpose.into();
+            built["replace"] = true.into();
+            built
+        };
+        let (held, go) = (lab.setup.path("held"), lab.setup.path("go"));
+        let mut hold = vec![example("stack-tests", "hold").into_os_string()];
+        hold.extend([held.clone().into(), go.clone().into(), "--".into()]);
+        hold.extend(lab.setup.local_dir());
+        let arguments = ["--key-file".into(), lab.setup.path("b").into_os_string()];
+        let mut command = vec![executable("sign").into_os_string()];
+        command.extend(arguments);
+        command.extend(["--write-only".into(), "--".into()]);
+        command.extend(hold);
+
+        let mut slow = session(&command);
+        let mut request = built(b"x");
+        request["id"] = 1.into();
+        slow.send(&request);
+        wait_for(&held);
+        let mut quick = lab.sign("a", &[]);
+        assert_eq!(stored(&quick.ask(built(b"x"))), "yes");
+        fs_err::write(&go, "").unwrap();
+        assert_eq!(stored(&slow.receive().unwrap()), "yes");
+        assert!(slow.close().0.success());
+        assert!(quick.close().0.success());
+
+        let mut want = lab.want("k");
+        want["purpose"] = purpose.into();
+        let answer = lab.verify(&["--require", "2"]).ask(want);
+        assert_eq!(answer["kind"], "hit", "{purpose}: {answer}");
+    }
+}
+
+fn wait_for(path: &std::path::Path) {
+    let started = std::time::Instant::now();
+    while !path.exists() {
+        assert!(started.elapsed().as_secs() < 60, "{} does not come", path.display());
+        std::thread::yield_now();
+    }
+}
+
+/// Real processes, as they come.
+#[test]
+fn signers_at_once_are_all_in() {
+    let lab = Lab::new();
+    let names = ["a", "b", "c"];
+    let tables: Vec<_> = names.iter().map(|name| lab.keygen(name, name)).collect();
+    lab.trust(&tables.iter().map(String::as_str).collect::<Vec<_>>());
+    let keys: Vec<_> = (0..8).map(|number| format!("key {number}")).collect();
+    let build = |key: &String| lab.built(key, key.as_bytes());
+    let all = std::sync::Barrier::new(names.len());
+    std::thread::scope(|scope| {
+        for name in names {
+            let (mut sign, all) = (lab.sign(name, &[]), &all);
+            let requests: Vec<_> = keys.iter().map(build).collect();
+            scope.spawn(move || {
+                all.wait();
+                for request in requests {
+                    assert_ne!(stored(&sign.ask(request)), "no");
+                }
+                assert!(sign.close().0.success());
+            });
+        }
+    });
+    for key in &keys {
+        let outcome = lab.outcome(key, &["--require", "3"]);
+        assert!(outcome == "hit" || outcome == "unsigned", "{key}: {outcome}");
+        // One that stood still between a look and a write may have taken another's away:
+        // whoever stores the entry then is in.
+        for name in if outcome == "hit" { &[][..] } else { &names } {
+            assert_ne!(stored(&lab.sign(name, &[]).ask(build(key))), "no");
+        }
+        assert_eq!(lab.outcome(key, &["--require", "3"]), "hit", "{key}");
+    }
 }
 
 #[test]

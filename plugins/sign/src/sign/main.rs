@@ -9,6 +9,7 @@
 //! or in the second half of its life, the entry is replaced. Signatures of others go along as
 //! far as they fit, also those for other files: operators who disagree are to be found out.
 
+mod confirm;
 mod keygen;
 mod store;
 
@@ -17,10 +18,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use buildhook_sdk::filter::{Depth, Next};
+use buildhook_sdk::filter::{self, Depth, Next};
 use buildhook_sdk::protocol::Hook;
-use buildhook_sdk::{About, Built, Call, Done, Error, Plugin, StartError, Want, cli};
+use buildhook_sdk::{About, Built, Call, Done, Error, Plugin, StartError, Want};
 use buildhook_sign::{Gate, PrivateKey, Trust};
+use confirm::Signed;
 
 const NAME: &str = "sign";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -52,7 +54,7 @@ struct Args {
     lifetime_days: u64,
     /// The next plugin and its arguments.
     #[arg(last = true, required = true, value_name = "NEXT")]
-    next: Vec<OsString>,
+    _next: Vec<OsString>,
 }
 
 struct Sign {
@@ -61,13 +63,18 @@ struct Sign {
     lifetime_days: u64,
     /// `None`: nothing is given back.
     gate: Option<Gate>,
+    signed: Signed,
+    /// Where temporary files may be.
+    temporary: PathBuf,
 }
 
 impl Plugin for Sign {
     fn about(&self) -> About {
         let hooks = [Hook::BuiltAThing, Hook::WantToBuild];
         let offered = if self.gate.is_some() { &hooks[..] } else { &hooks[..1] };
-        self.next.about(NAME, VERSION, offered)
+        let about = self.next.about(NAME, VERSION, offered);
+        let drain_ms = about.drain_ms.saturating_add(confirm::LIMIT.as_millis() as u64);
+        about.drain_ms(drain_ms)
     }
 
     fn want_to_build(&self, call: &Call) -> Result<Want, Error> {
@@ -82,6 +89,7 @@ impl Plugin for Sign {
     }
 
     fn drain(&self) {
+        self.signed.confirm(&self.next, &self.temporary);
         self.next.close();
     }
 }
@@ -92,10 +100,13 @@ fn main() -> ExitCode {
     }
     let depth = std::env::var_os(Depth::VARIABLE);
     let variable = std::env::var_os(KEY_VARIABLE);
-    buildhook_sdk::main(NAME, VERSION, || start(cli::parse()?, variable, Depth::new(depth)?))
+    buildhook_sdk::main(NAME, VERSION, || {
+        let (args, next) = filter::start(depth)?;
+        start(args, variable, next)
+    })
 }
 
-fn start(args: Args, variable: Option<OsString>, depth: Depth) -> Result<Sign, StartError> {
+fn start(args: Args, variable: Option<OsString>, next: Next) -> Result<Sign, StartError> {
     let config = |what: String| StartError::Config(what);
     let key = match (args.key_file, variable) {
         (Some(path), _) => PrivateKey::read(&path),
@@ -120,9 +131,9 @@ fn start(args: Args, variable: Option<OsString>, depth: Depth) -> Result<Sign, S
         Ok(Gate::new(trust, NAME))
     };
     let gate = args.trust.map(load).transpose()?;
-    let next = Next::start(&args.next, depth)?;
     if !next.hello().has_hook(Hook::BuiltAThing) {
         eprintln!("buildhook-{NAME}: the next plugin stores nothing, so nothing will be signed");
     }
-    Ok(Sign { next, key, lifetime_days: args.lifetime_days, gate })
+    let (signed, temporary) = (Signed::default(), std::env::temp_dir());
+    Ok(Sign { next, key, lifetime_days: args.lifetime_days, gate, signed, temporary })
 }

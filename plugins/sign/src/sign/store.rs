@@ -1,10 +1,7 @@
 //! The way down: an entry is stored with a signature.
-//!
-//! Known gap: of operators who sign one entry in the same moment one may still be lost, when
-//! its look falls between another's look and write. With `--require` that is a miss, never a
-//! wrong hit, and whoever builds the entry then signs it again.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use buildhook_sdk::protocol::{
     Answer, Digest, EntryName, ErrorKind, FileRecord, Hook, Lease, Message, Purpose, Reason,
@@ -17,6 +14,7 @@ use buildhook_sign::{
 use serde_json::{Value, json};
 
 use crate::Sign;
+use crate::confirm::Entry;
 
 /// Signatures of others that are kept when an entry is replaced: more than there are
 /// operators who agree on anything.
@@ -43,7 +41,7 @@ impl Sign {
                 format!("`{name}` is there already: a buildhook-sign above has the same key");
             return Ok(Done::declined(ReasonCode::POLICY, what));
         }
-        let now = Moment::now();
+        let (started, now) = (Instant::now(), Moment::now());
         let statement = Statement {
             key: call.key,
             purpose: call.purpose,
@@ -58,7 +56,7 @@ impl Sign {
             Ok(is_enough) => is_enough,
             Err(reason) => return Ok(declined(reason)),
         };
-        let mut signatures = vec![(name, signature)];
+        let mut signatures = vec![(name, signature.clone())];
         if built.replace {
             // Records of inputs always come so; others may have signed the same one.
             signatures.extend(self.existing(call, "first-look", &statement)?.others);
@@ -92,6 +90,12 @@ impl Sign {
             }
             answer = self.offer(call, offer, &signatures, true)?;
             replaced = true;
+        }
+        if can_look && answer.members().get("stored").is_some_and(|stored| stored == "yes") {
+            let mut request = description(&call.message);
+            // Lent for the time of the request only.
+            request.members_mut().remove("manifest");
+            self.signed.add(Entry { request, statement, signature }, started.elapsed());
         }
         Ok(Done::Forwarded(upwards(answer, is_enough)))
     }
@@ -169,11 +173,8 @@ impl Sign {
             return Ok(Existing::default());
         }
         let (_, next) = folders(call, folder)?;
-        let mut request = call.message.clone();
+        let mut request = description(&call.message);
         let members = request.members_mut();
-        for member in ["seal", "files", "cost-ms", "replace"] {
-            members.remove(member);
-        }
         members.insert("kind".to_owned(), Hook::WantToBuild.as_str().into());
         members.insert("scratch".to_owned(), text(&next)?.into());
         let Ok(Answer::Hit { seal, files, .. }) = self.next.exchange(call, request)?.parse() else {
@@ -213,6 +214,15 @@ fn kept(file: &FileRecord, new: &Statement) -> Option<(EntryName, Vec<u8>)> {
         // Records of inputs grow: an older one does not contradict.
         && (old.seal == new.seal || new.purpose == Purpose::Outputs);
     is_of_entry.then(|| (file.name.clone(), content))
+}
+
+/// What a request that stores an entry says besides what is stored.
+fn description(request: &Message) -> Message {
+    let mut request = request.clone();
+    for member in ["seal", "files", "cost-ms", "replace"] {
+        request.members_mut().remove(member);
+    }
+    request
 }
 
 fn declined(reason: Reason) -> Done {

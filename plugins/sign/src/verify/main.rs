@@ -12,9 +12,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use buildhook_sdk::filter::{Depth, Next};
+use buildhook_sdk::filter::{self, Depth, Next};
 use buildhook_sdk::protocol::Hook;
-use buildhook_sdk::{About, Call, Error, Plugin, Want, cli};
+use buildhook_sdk::{About, Call, Error, Plugin, Want};
 use buildhook_sign::{Gate, Trust};
 
 const NAME: &str = "verify";
@@ -32,7 +32,7 @@ struct Args {
     require: NonZeroUsize,
     /// The next plugin and its arguments.
     #[arg(last = true, required = true, value_name = "NEXT")]
-    next: Vec<OsString>,
+    _next: Vec<OsString>,
 }
 
 struct Verify {
@@ -57,9 +57,8 @@ impl Plugin for Verify {
 fn main() -> ExitCode {
     let depth = std::env::var_os(Depth::VARIABLE);
     buildhook_sdk::main(NAME, VERSION, || {
-        let args: Args = cli::parse()?;
+        let (args, next) = filter::start::<Args>(depth)?;
         let trust = Trust::load(&args.trust, args.require.get())?;
-        let next = Next::start(&args.next, Depth::new(depth)?)?;
         Ok(Verify { next, gate: Gate::new(trust, NAME) })
     })
 }
