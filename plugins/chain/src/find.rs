@@ -12,6 +12,7 @@ const KNOWN: [&str; 13] = [
     "local-dir",
     "log",
     "only",
+    "opendal",
     "readonly",
     "s3",
     "sign",
@@ -19,7 +20,6 @@ const KNOWN: [&str; 13] = [
     "verify",
     "wants",
     "wasm",
-    "warm",
 ];
 
 /// Where plugins may be.

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! The first filter is the one that the host talks to. With several caches each says `name`,
-//! `read`, `write` and `back-fill`, and may say `background` and `timeout-ms`, as for
+//! `read`, `write` and `back-fill`, and may say `background`, `timeout-ms` and `patience-ms`, as for
 //! `buildhook-tier`, which then stands at the end.
 //!
 //! A plugin that is named without a slash is the executable `buildhook-<name>`, beside this

@@ -35,6 +35,7 @@ struct Cache {
     back_fill: Option<bool>,
     background: Option<bool>,
     timeout_ms: Option<u32>,
+    patience_ms: Option<u32>,
 }
 
 /// The command of the stack in `file`, program first.
@@ -113,7 +114,8 @@ impl Cache {
     /// Whether it says anything that only `buildhook-tier` understands.
     fn is_tier(&self) -> bool {
         let flags = [self.read, self.write, self.back_fill, self.background];
-        flags.iter().any(Option::is_some) || self.timeout_ms.is_some()
+        let times = [self.timeout_ms, self.patience_ms];
+        flags.iter().any(Option::is_some) || times.iter().any(Option::is_some)
     }
 
     /// The inline table for `buildhook-tier`.
@@ -135,8 +137,10 @@ impl Cache {
         if let Some(background) = self.background {
             table.insert("background".to_owned(), Value::Boolean(background));
         }
-        if let Some(timeout_ms) = self.timeout_ms {
-            table.insert("timeout-ms".to_owned(), Value::Integer(timeout_ms.into()));
+        for (key, ms) in [("timeout-ms", self.timeout_ms), ("patience-ms", self.patience_ms)] {
+            if let Some(ms) = ms {
+                table.insert(key.to_owned(), Value::Integer(ms.into()));
+            }
         }
         Ok(table)
     }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use buildhook_sdk::protocol::{FileRecord, Lease};
 use buildhook_sdk::testing::{Session, contents};
-use buildhook_stack_tests::{Setup, program, session};
+use buildhook_stack_tests::{Setup, example, program, session};
 use serde_json::{Value, json};
 
 /// One `[[tier]]`; `flags` is a string of the words that are true. Its time limit is beyond
@@ -184,6 +184,51 @@ fn bad_tiers_cost_a_bounded_time_and_nothing_else() {
     // time limits, of which two were spent waiting for that place.
     let requests = fs_err::read_to_string(asked.path()).unwrap();
     assert_eq!(requests.lines().count(), 1);
+}
+
+/// Each answer is a tenth of a second late: what it has in vain is bounded, whatever the number
+/// of requests, and what it has to give is fetched all the same.
+#[test]
+fn a_late_tier_is_waited_for_as_long_as_it_is_worth() {
+    for hits in [false, true] {
+        let setup = Setup::new();
+        for key in 0..8 {
+            let mut built = setup.fixture.built(&format!("key {key}"), &sample(&setup));
+            built["cost-ms"] = 60_000.into();
+            session(&setup.local_dir_in(if hits { "late" } else { "other" })).ask(built);
+        }
+        let log = setup.path("log.jsonl");
+        let late: Vec<OsString> =
+            vec![example("stack-tests", "late").into(), "100".into(), "--".into()];
+        let late = [late, setup.local_dir_in("late")].concat();
+        let late = setup.above("log", &["--to", log.to_str().unwrap()], late);
+        let mut tiers = start(
+            &setup,
+            &[
+                tier("first", &setup.local_dir_in("first"), "read write", ""),
+                tier("late", &late, "read write", "patience-ms = 250"),
+            ],
+            &[],
+        );
+        for key in 0..8 {
+            let answer = tiers.ask(setup.fixture.want(&format!("key {key}")));
+            assert_eq!(answer["kind"] == "hit", hits, "{answer}");
+        }
+        assert_eq!(tiers.ask(setup.fixture.built("new", &sample(&setup)))["stored"], "yes");
+        let (status, stderr) = tiers.close();
+        assert!(status.success());
+        let text = fs_err::read_to_string(&log).unwrap();
+        let asked = text.matches(r#""kind":"want-to-build""#).count();
+        if hits {
+            assert_eq!((asked, stderr.as_str()), (8, ""));
+        } else {
+            // On a slow machine it is even later.
+            assert!((1..=3).contains(&asked), "{asked}");
+            assert_eq!(stderr.matches("`late` is not waited for any more").count(), 1, "{stderr}");
+        }
+        // In the background, if need be.
+        assert!(has(&setup, "late", "new"));
+    }
 }
 
 #[test]

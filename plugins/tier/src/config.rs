@@ -8,6 +8,9 @@ use serde::Deserialize;
 /// How long one answer of a tier is waited for when nothing is said, in milliseconds: a
 /// remote cache answers in a tenth of it.
 const DEFAULT_TIMEOUT_MS: u64 = 1000;
+/// How long a build may wait for a tier that gives it nothing, in milliseconds: ten misses of
+/// a remote cache in a tenth of a second each.
+const DEFAULT_PATIENCE_MS: u64 = 1000;
 
 /// Several caches in order: what is asked for is looked for in each until it is found.
 #[derive(Debug, clap::Parser)]
@@ -56,10 +59,17 @@ pub(crate) struct Tier {
     /// How long one answer is waited for.
     #[serde(default = "default_timeout_ms")]
     pub(crate) timeout_ms: u64,
+    /// How long a build may wait for it in vain, all requests together.
+    #[serde(default = "default_patience_ms")]
+    pub(crate) patience_ms: u64,
 }
 
 fn default_timeout_ms() -> u64 {
     DEFAULT_TIMEOUT_MS
+}
+
+fn default_patience_ms() -> u64 {
+    DEFAULT_PATIENCE_MS
 }
 
 impl Args {

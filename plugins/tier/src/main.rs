@@ -17,6 +17,7 @@
 //! background = true     # optional: written after the build has gone on
 //! timeout-ms = 1000     # optional: how long one answer is waited for; when it is
 //!                       # written, longer by what 10 MB/s and a file in 1 ms take
+//! patience-ms = 1000    # optional: how long the build waits for it in vain, in all
 //! ```
 //!
 //! The first tier that has an entry whole answers; earlier ones with `back-fill` are given it
@@ -24,14 +25,19 @@
 //! `background`, later from copies that outlive the request. At the end what waits is
 //! written within `--drain-ms`; what was not is counted on standard error.
 //!
-//! What a bad tier costs: one that hangs is left alone after three answers that did not come
-//! in `timeout-ms`; one that has died, at once; one that is slow adds its own time to each
-//! entry that no earlier tier has. A hit is passed on when its files are there with the
-//! sizes it says; that their content is right the host verifies, and so does each tier that
-//! is given it.
+//! What a bad tier costs. Time counts in which at least one request waits for the tier; a hit
+//! pays for the time that it took and for what building would have taken. When what is left
+//! is more than `patience-ms`, a tier behind the first one is not asked any more, and what is
+//! built is written to it in the background. So a tier that is late, hangs or lies makes a
+//! build longer by at most `patience-ms`, what its hits have spared, and one answer
+//! (`timeout-ms`). One that fails three times in a row, or has died, is left alone at once.
+//!
+//! A hit is passed on when its files are there with the sizes it says; that their content is
+//! right the host verifies, and so does each tier that is given it.
 
 mod config;
 mod member;
+mod patience;
 mod queue;
 mod spool;
 mod tiers;

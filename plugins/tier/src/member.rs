@@ -10,6 +10,7 @@ use buildhook_sdk::protocol::{Answer, FileRecord, Hook, Message};
 use buildhook_sdk::{Deadline, StartError};
 
 use crate::config::Tier;
+use crate::patience::Patience;
 
 /// A tier that fails so often in a row is left alone for the rest of the session. So one that
 /// hangs costs a build this many time limits, and no more.
@@ -27,6 +28,9 @@ pub(crate) struct Member {
     next: Option<Next>,
     faults: AtomicU32,
     off: AtomicBool,
+    patience: Patience,
+    /// That it is gone has been told.
+    is_told: AtomicBool,
 }
 
 /// Starts all tiers at once. One that does not start is told on standard error and left out.
@@ -58,7 +62,14 @@ impl Member {
             Ok(next) => (Some(next), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let member = Self { tier, next, faults: AtomicU32::new(0), off: AtomicBool::new(false) };
+        let member = Self {
+            patience: Patience::new(Duration::from_millis(tier.patience_ms)),
+            tier,
+            next,
+            faults: AtomicU32::new(0),
+            off: AtomicBool::new(false),
+            is_told: AtomicBool::new(false),
+        };
         if let Some(why) = why {
             member.turn_off(&why);
         }
@@ -76,10 +87,30 @@ impl Member {
             && self.next().is_some_and(|next| next.hello().has_hook(hook))
     }
 
+    /// Whether it is worth being waited for: one that a build has waited for in vain for longer
+    /// than its `patience-ms` is not; that is told once.
+    pub(crate) fn is_worth_waiting(&self) -> bool {
+        let is_left = self.patience.is_left();
+        if !is_left && !self.is_told.swap(true, Ordering::Relaxed) {
+            eprintln!(
+                "buildhook-tier: `{}` is not waited for any more: its answers have cost {} ms and \
+                 saved less",
+                self.tier.name, self.tier.patience_ms
+            );
+        }
+        is_left
+    }
+
+    /// A hit has come, after `took`, that spares the build `cost_ms`.
+    pub(crate) fn earn(&self, took: Duration, cost_ms: Option<u64>) {
+        self.patience.earn(took.saturating_add(Duration::from_millis(cost_ms.unwrap_or(0))));
+    }
+
     /// Asks, within the tier's own time limit and `deadline`. An error, be it an answer or
     /// the lack of one, counts against the tier.
     pub(crate) fn ask(&self, message: Message, deadline: Deadline) -> Result<Message, String> {
-        self.exchange(message, deadline.min(Deadline::within(self.limit())))
+        let deadline = deadline.min(Deadline::within(self.limit()));
+        self.patience.wait(|| self.exchange(message, deadline))
     }
 
     /// Gives the tier `files`, which may take longer the more they are.
@@ -92,7 +123,8 @@ impl Member {
         let bytes = files.iter().map(|file| file.size).fold(0, u64::saturating_add);
         let more_ms = (files.len() as u64).saturating_add(bytes / SLOWEST_BYTES_PER_MS);
         let limit = self.limit().saturating_add(Duration::from_millis(more_ms));
-        self.exchange(message, deadline.min(Deadline::within(limit)))
+        let deadline = deadline.min(Deadline::within(limit));
+        self.patience.wait(|| self.exchange(message, deadline))
     }
 
     fn limit(&self) -> Duration {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use buildhook_sdk::protocol::{
-    Answer, FEATURE_MANIFEST, FileRecord, Hook, Lease, Message, Reason, ReasonCode, Seal, Stored,
+    Answer, FEATURE_MANIFEST, FileRecord, Hook, Lease, Message, Purpose, Reason, ReasonCode, Seal,
+    Stored,
 };
 use buildhook_sdk::{About, Built, Call, Done, Error, Plugin, Want};
 use serde_json::Value;
@@ -33,6 +34,18 @@ impl Tiers {
             take_over(&Arc::new(left_over), &tiers);
         }
         Self { tiers, spool: Arc::new(Spool::new(spool)), drain_ms }
+    }
+
+    /// Whether a build waits for this tier. For the first one it always does: that it is slow is
+    /// the machine's doing, and nothing is gained by going past it.
+    fn is_waited_for(&self, index: usize) -> bool {
+        index == 0 || self.tiers[index].0.is_worth_waiting()
+    }
+
+    /// Whether this tier is written after the build has gone on.
+    fn is_background(&self, index: usize) -> bool {
+        let tier = &self.tiers[index].0.tier;
+        tier.write && (tier.background || !self.is_waited_for(index))
     }
 
     /// Gives the entry of a hit to the earlier tiers that are to be filled.
@@ -84,12 +97,18 @@ impl Tiers {
 
     /// Writes to the tiers that the build waits for; returns the first good answer, or why
     /// there is none.
-    fn write_now(&self, call: &Call, built: &Built) -> Result<Message, Vec<String>> {
+    fn write_now(
+        &self,
+        call: &Call,
+        built: &Built,
+        background: &[bool],
+    ) -> Result<Message, Vec<String>> {
         let writers = self.tiers.iter().filter(|(member, _)| member.tier.write).count();
         let (mut first, mut whys) = (None, Vec::new());
         for (index, (member, _)) in self.tiers.iter().enumerate() {
             let tier = &member.tier;
-            if !tier.write || tier.background || !member.is_usable(Hook::BuiltAThing) {
+            let is_now = tier.write && !background[index];
+            if !is_now || !member.is_usable(Hook::BuiltAThing) {
                 continue;
             }
             let mut request = call.message.clone();
@@ -122,11 +141,10 @@ impl Tiers {
     }
 
     /// Queues for the tiers that are written in the background; whether there are any.
-    fn write_later(&self, call: &Call, files: &[FileRecord]) -> bool {
-        let writers: Vec<_> = self
-            .tiers
-            .iter()
-            .filter(|(member, _)| member.tier.background && member.is_usable(Hook::BuiltAThing))
+    fn write_later(&self, call: &Call, files: &[FileRecord], background: &[bool]) -> bool {
+        let writers: Vec<_> = (self.tiers.iter().zip(background))
+            .filter(|((member, _), later)| **later && member.is_usable(Hook::BuiltAThing))
+            .map(|(tier, _)| tier)
             .collect();
         if writers.is_empty() {
             return false;
@@ -167,7 +185,10 @@ impl Plugin for Tiers {
     fn want_to_build(&self, call: &Call) -> Result<Want, Error> {
         let (mut asked, mut reason) = (Vec::new(), Reason::code(ReasonCode::NOT_FOUND));
         for (index, (member, _)) in self.tiers.iter().enumerate() {
-            if !member.tier.read || !member.is_usable(Hook::WantToBuild) {
+            if !member.tier.read
+                || !member.is_usable(Hook::WantToBuild)
+                || !self.is_waited_for(index)
+            {
                 asked.push(Asked { index, is_damaged: false });
                 continue;
             }
@@ -196,13 +217,14 @@ impl Plugin for Tiers {
     }
 
     fn built_a_thing(&self, call: &Call, built: &Built) -> Result<Done, Error> {
+        let background: Vec<_> = (0..self.tiers.len()).map(|at| self.is_background(at)).collect();
+        let write_later = |files: &[FileRecord]| self.write_later(call, files, &background);
         // Copies first: a tier may take `owned` files away.
         let owned = built.files.iter().any(|file| file.lease == Lease::Owned);
-        let before = owned && self.write_later(call, &built.files);
-        let now = self.write_now(call, built);
+        let before = owned && write_later(&built.files);
+        let now = self.write_now(call, built, &background);
         let relocated = now.as_ref().ok().and_then(|answer| relocated(answer, &built.files));
-        let later = before
-            || (!owned && self.write_later(call, relocated.as_deref().unwrap_or(&built.files)));
+        let later = before || (!owned && write_later(relocated.as_deref().unwrap_or(&built.files)));
         Ok(match now {
             Ok(answer) => Done::Forwarded(answer),
             Err(_) if later => Done::stored(Stored::Later),
@@ -275,6 +297,7 @@ enum Found {
 }
 
 fn ask(member: &Member, call: &Call, index: usize) -> Found {
+    let started = Instant::now();
     let outcome = scratch_for(call, index).and_then(|scratch| {
         let mut request = call.message.clone();
         request.members_mut().insert("scratch".to_owned(), scratch.into());
@@ -288,6 +311,9 @@ fn ask(member: &Member, call: &Call, index: usize) -> Found {
         Ok(Answer::Hit { seal, files, cost_ms, .. }) => match files.iter().find(|f| !is_there(f)) {
             None => {
                 member.praise();
+                // What a record of inputs says is no build spared.
+                let spared = cost_ms.filter(|_| call.purpose == Purpose::Outputs);
+                member.earn(started.elapsed(), spared);
                 Found::Hit(answer, Hit { seal, files, cost_ms })
             }
             Some(file) => {
