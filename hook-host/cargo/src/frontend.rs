@@ -21,7 +21,7 @@ use crate::index::Index;
 use crate::inputs::InputRecord;
 use crate::lookup::{self, Lookup};
 use crate::manifest::Action;
-use crate::observe::EnvironmentUsers;
+use crate::observe::BlindSpots;
 use crate::prepare::Prepared;
 use crate::refusal::Refusal;
 use crate::store;
@@ -32,7 +32,7 @@ pub struct Frontend {
     pub(crate) host: Arc<Host>,
     pub(crate) digests: DigestCache,
     pub(crate) index: Index,
-    pub(crate) environment_users: EnvironmentUsers,
+    pub(crate) blind_spots: BlindSpots,
     toolchains: Toolchains,
     workspace: Option<String>,
     recorder: Option<PathBuf>,
@@ -184,7 +184,7 @@ impl Frontend {
             host,
             digests,
             index: Index::new(folder.to_owned()),
-            environment_users: EnvironmentUsers::default(),
+            blind_spots: BlindSpots::default(),
             toolchains: Toolchains::new(folder.join("compilers")),
             workspace: None,
             recorder,

@@ -59,7 +59,7 @@ fn store(
     diagnostics::check_cacheable(stderr).map_err(|line| Refusal::new("diagnostics", line))?;
 
     let observation = buildhook_recorder::read(&plan.record.0);
-    let mut seen = observe::analyse(&observation, unit, &front.environment_users)?;
+    let mut seen = observe::analyse(&observation, unit, &front.blind_spots)?;
     drop(observation);
     let dep_info = read_dep_info(unit, &seen)?;
     add_declared_variables(unit, &dep_info, &mut seen)?;

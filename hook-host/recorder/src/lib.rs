@@ -36,9 +36,9 @@
 //!
 //! # Known gaps
 //!
-//! Not seen: system calls made without libc; files that libc itself opens
+//! Not seen: system calls made without libc ([`imports_of`] tells which objects can); files that libc itself opens
 //! (locale, name service) and the dynamic loader's search; variables read from
-//! `environ` ([`imports_of`] tells which objects can); symbols taken from libc by
+//! `environ` (it tells that too); symbols taken from libc by
 //! handle; extended attributes; clocks, random numbers and what identifies the host. Programs for
 //! another word size than the recorder's, setuid and static ones record nothing,
 //! which is noticed. A program linked with a dynamic address sanitizer refuses to

@@ -142,16 +142,21 @@ pub(super) fn is_known_tool(program: &Path) -> bool {
     file_name(program).split(['-', '.']).any(|word| KNOWN_TOOLS.contains(&word))
 }
 
-/// Which ELF objects take the whole environment; asked once per file and session.
+/// Which ELF objects can read something unseen, and how; asked once per file and session.
 #[derive(Debug, Default)]
-pub struct EnvironmentUsers(Mutex<HashMap<PathBuf, bool>>);
+pub struct BlindSpots(Mutex<HashMap<PathBuf, Option<&'static str>>>);
 
-impl EnvironmentUsers {
-    pub(super) fn contains(&self, object: &Path) -> bool {
+impl BlindSpots {
+    /// The code of a refusal.
+    pub(super) fn of(&self, object: &Path) -> Option<&'static str> {
         let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *known.entry(object.to_owned()).or_insert_with(|| {
-            // An object that cannot be read may do anything.
-            buildhook_recorder::imports_of(object).map_or(true, |imports| imports.environment)
+            match buildhook_recorder::imports_of(object) {
+                Ok(imports) if imports.kernel => Some("calls-kernel"),
+                Ok(imports) => imports.environment.then_some("takes-environment"),
+                // An object that cannot be read may do anything.
+                Err(_) => Some("takes-environment"),
+            }
         })
     }
 }

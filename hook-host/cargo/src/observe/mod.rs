@@ -14,8 +14,10 @@
 //!
 //! What cannot be described refuses the unit, by name. Nothing is guessed.
 //!
-//! Known gaps: system calls made without libc, and what a macro learns from the compiler
-//! itself (`Span::local_file`); the search of the outputs for folders is the guard there.
+//! Known gaps: system calls made without libc by a library that a tool loads (a macro that
+//! holds one is refused); the times and permissions of a file that a macro asks for; what a
+//! macro learns from the compiler itself (`Span::local_file`), where the search of the outputs
+//! for folders is the guard.
 
 mod actors;
 
@@ -24,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use buildhook_recorder::{Event, Observation, Op, Outcome, ProcessId};
 
-pub use self::actors::EnvironmentUsers;
+pub use self::actors::BlindSpots;
 use self::actors::is_known_tool;
 use self::actors::{Actor, Actors, file_name, is_in_sysroot, is_recorder};
 use crate::inputs::{InputSet, Item};
@@ -106,7 +108,7 @@ impl Seen {
 pub fn analyse(
     observation: &Observation,
     unit: &Prepared,
-    users: &EnvironmentUsers,
+    blind: &BlindSpots,
 ) -> Result<Seen, Refusal> {
     if let Some(missing) = observation.unobservable.first() {
         return Err(Refusal::new("unobservable", format!("{:?}", missing.reason)));
@@ -114,7 +116,7 @@ pub fn analyse(
     let analysis = Analysis::new(observation, unit)?;
     let mut seen = Seen::default();
     analysis.outputs(&mut seen)?;
-    analysis.programs(&mut seen, users)?;
+    analysis.programs(&mut seen, blind)?;
     for event in observation.inputs() {
         analysis.input(event, &mut seen)?;
     }
@@ -181,8 +183,8 @@ impl<'a> Analysis<'a> {
     }
 
     /// The programs that ran, the objects in them, and whether they can be trusted to read
-    /// their variables one by one.
-    fn programs(&self, seen: &mut Seen, users: &EnvironmentUsers) -> Result<(), Refusal> {
+    /// nothing unseen.
+    fn programs(&self, seen: &mut Seen, blind: &BlindSpots) -> Result<(), Refusal> {
         for (index, process) in self.observation.processes.iter().enumerate() {
             let actor = self.actors.of_process(ProcessId::from_index(index));
             let program = &process.executable;
@@ -199,8 +201,10 @@ impl<'a> Analysis<'a> {
                 if actor == Actor::Compiler && !self.actors.is_macro(object) {
                     continue;
                 }
-                if actor == Actor::Compiler && users.contains(object) {
-                    return Err(Refusal::new("takes-environment", self.show(object)));
+                if actor == Actor::Compiler
+                    && let Some(code) = blind.of(object)
+                {
+                    return Err(Refusal::new(code, self.show(object)));
                 }
                 seen.add(Item::Path(self.token_for(actor, object)), &name);
             }
@@ -212,8 +216,8 @@ impl<'a> Analysis<'a> {
                 seen.add(Item::Variable((*variable).to_owned()), &name);
             }
             let reads_singly = is_in_sysroot(self.unit, program) || is_known_tool(program);
-            if !reads_singly && users.contains(program) {
-                return Err(Refusal::new("takes-environment", self.show(program)));
+            if !reads_singly && let Some(code) = blind.of(program) {
+                return Err(Refusal::new(code, self.show(program)));
             }
         }
         Ok(())

@@ -89,6 +89,37 @@ fn a_macro_that_takes_the_whole_environment_imports_it() {
     assert!(imports_of(&bench.path("one.rs")).is_err());
 }
 
+/// Its own open and read, with instructions and not with libc.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_macro_that_calls_the_kernel_holds_the_instruction() {
+    let bench = Bench::new();
+    bench.write(
+        "raw.rs",
+        r#"
+extern crate proc_macro;
+use proc_macro::TokenStream;
+#[proc_macro]
+pub fn m(_: TokenStream) -> TokenStream {
+    let pid: usize;
+    // SAFETY: it has no arguments and changes nothing.
+    unsafe {
+        std::arch::asm!("syscall", inlateout("rax") 39usize => pid, out("rcx") _, out("r11") _);
+    }
+    format!("const PID: usize = {pid};").parse().unwrap()
+}
+"#,
+    );
+    bench.write("plain.rs", &MACRO.replace("peek", "plain"));
+    for name in ["raw.rs", "plain.rs"] {
+        for level in ["-Copt-level=0", "-Copt-level=3"] {
+            bench.rustc(&["--edition=2021", "--crate-type=proc-macro", level, name]);
+            let library = bench.path(&format!("lib{}", name.replace(".rs", ".so")));
+            assert_eq!(imports_of(&library).unwrap().kernel, name == "raw.rs", "{name} {level}");
+        }
+    }
+}
+
 #[test]
 fn a_module_is_looked_for_in_both_places() {
     let bench = Bench::new();
