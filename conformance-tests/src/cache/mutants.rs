@@ -26,12 +26,13 @@ const MUTANTS: &[Mutant] = mutants! {
     "macro-files":
         "macro-reads-file" "macro-looks-for-file" "macro-runs-program" "macro-through-facade"
         "macro-helper-reads-file" "macro-in-program" "macro-file-goes-back"
+        "macro-asks-size" "macro-calls-kernel"
         "registry-macro-reads-user";
     "garbles":
         "other-target-stays-fresh" "touched-sources" "two-different-at-once"
         "build-then-check" "coverage-of-library" "dylib-outputs" "future-sources"
-        "incremental-switched-off" "incremental-twin" "jobs" "killed-half-written"
-        "killed-while-compiling" "macro-unrelated-file" "make-jobserver" "moved"
+        "incremental-by-variable" "incremental-switched-off" "incremental-twin" "jobs"
+        "killed-half-written" "killed-while-compiling" "macro-unrelated-file" "make-jobserver" "moved"
         "moved-include" "moved-macro-reads-file" "no-home" "old-sources" "other-shell"
         "probe-questions" "registry-other-workspace" "registry-warnings-capped"
         "remap-by-user-kept" "rustdoc" "server-gone" "source-unchanged" "store-removed"
@@ -54,7 +55,8 @@ const MUTANTS: &[Mutant] = mutants! {
     "native-libraries":
         "native-static-bundled" "native-static-by-flag" "native-static-same-time"
         "native-static-unbundled" "native-bundled-deep" "native-built-by-script"
-        "native-found-earlier" "native-in-build-script" "link-arg-object" "link-thin-archive";
+        "native-found-earlier" "native-in-build-script" "link-arg-object" "link-thin-archive"
+        "link-script";
     "shared-libraries": "native-shared-soname";
     "link-files": "link-c-runtime" "link-response-file";
     "linker": "linker-script-content" "linker-on-path-edited" "wrapper-below";
@@ -71,8 +73,10 @@ const MUTANTS: &[Mutant] = mutants! {
     "stdin": "probe-from-stdin";
     "variables":
         "macro-reads-variable" "macro-reads-unset-variable" "macro-takes-environment" "env"
-        "option-env-appears" "option-env-goes" "option-env-empty" "build-script-env";
-    "package-variables": "macro-reads-package-variable" "env-of-package";
+        "option-env-appears" "option-env-goes" "option-env-empty" "build-script-env"
+        "build-script-undeclared-file" "build-script-undeclared-variable";
+    "package-variables":
+        "macro-reads-package-variable" "env-of-package" "env-of-cargo";
     "bootstrap": "rustc-bootstrap" "rustc-bootstrap-other-crate";
     "unstable-flags": "unstable-flag" "unknown-flag";
     "cfg": "features" "build-script-cfg" "rustflags-cfg";
@@ -99,8 +103,9 @@ const MUTANTS: &[Mutant] = mutants! {
         "moved-manifest-dir-hash" "moved-compared-path" "moved-macro-path"
         "moved-macro-current-dir" "moved-absolute-file" "moved-caller-location"
         "moved-out-dir" "moved-generated-path" "moved-generated-file-macro"
-        "moved-test-program" "moved-debug-information" "through-link" "registry-other-home";
-    "links": "macro-follows-link" "source-include-through-link";
+        "moved-test-program" "moved-program-path" "moved-test-folder"
+        "moved-debug-information" "through-link" "registry-other-home";
+    "links": "macro-follows-link" "macro-asks-link" "source-include-through-link";
     "silent": "diagnostic-colour" "warning-replayed";
     "noisy": "quiet" "error-repeated";
     "stores-messages": "transient-message" "compiler-log";

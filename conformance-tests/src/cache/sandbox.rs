@@ -165,7 +165,8 @@ impl Sandbox {
             .env("XDG_RUNTIME_DIR", at("tmp"))
             .env("LC_ALL", "C")
             .env("CARGO_HOME", at("cargo-home"))
-            .env("CARGO_INCREMENTAL", "0")
+            // Not CARGO_INCREMENTAL: one cache refuses to run where that says 1.
+            .env("CARGO_PROFILE_DEV_INCREMENTAL", "false")
             .env("CARGO_NET_OFFLINE", "true")
             .env("CARGO_TERM_COLOR", "never")
             .env("CARGO_BUILD_JOBS", "2")

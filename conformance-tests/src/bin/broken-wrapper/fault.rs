@@ -101,7 +101,7 @@ const FAULTS: &[Fault] = &[
     Fault { name: "variables", variables: &["ZOO_"], files: &["input.txt"], ..NONE },
     Fault {
         name: "package-variables",
-        variables: &["CARGO_PKG_"],
+        variables: &["CARGO_PKG_", "CARGO_PRIMARY_PACKAGE="],
         files: &[".toml"],
         flags: DERIVED,
         ..NONE
@@ -197,7 +197,14 @@ const FAULTS: &[Fault] = &[
         name: "place",
         flags: DERIVED,
         files: &["text.txt", "generated.rs"],
-        variables: &["CARGO_HOME=", "CARGO_MANIFEST", "LD_LIBRARY_PATH=", "OUT_DIR="],
+        variables: &[
+            "CARGO_BIN_EXE",
+            "CARGO_HOME=",
+            "CARGO_MANIFEST",
+            "CARGO_TARGET_TMPDIR=",
+            "LD_LIBRARY_PATH=",
+            "OUT_DIR=",
+        ],
         behaviours: &[IgnoresPlace, IgnoresExterns],
     },
     Fault {

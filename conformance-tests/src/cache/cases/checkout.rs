@@ -3,7 +3,7 @@
 //! that does not depend on its place.
 
 use crate::cache::case::{Base, CHANGES, Case, Look, Need, RUN, SAME, Script, Step::*};
-use crate::cache::template::{expands_to, manifest, value_is};
+use crate::cache::template::{expands_to, manifest, root_manifest, value_is};
 
 const PLACE: Case = Case {
     family: "checkout",
@@ -16,6 +16,26 @@ const PLACELESS: Case = Case {
     script: Script::Change(&[Copy("../ws", "../other/place"), In("../other/place")]),
     ..SAME
 };
+
+/// A package with a test that is a program of its own.
+macro_rules! prints_variable {
+    ($name:literal) => {
+        &[
+            (
+                "Cargo.toml",
+                root_manifest!("[[test]]" r#"name = "outside""# "harness = false"),
+            ),
+            (
+                "tests/outside.rs",
+                concat!("fn main() {\n    println!(\"{}\", env!(\"", $name, "\"));\n}\n"),
+            ),
+            ("part/src/lib.rs", value_is!("\"one\".to_owned()")),
+        ]
+    };
+}
+
+const TEST_PRINTS_PROGRAM: &[(&str, &str)] = prints_variable!("CARGO_BIN_EXE_app");
+const TEST_PRINTS_FOLDER: &[(&str, &str)] = prints_variable!("CARGO_TARGET_TMPDIR");
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -257,6 +277,22 @@ pub(super) const CASES: &[Case] = &[
             In("../other/place"),
             Write("part/text.txt", "two"),
         ]),
+        ..PLACE
+    },
+    Case {
+        id: "zoo/moved-program-path",
+        claim: "A test that is told where the package's program is finds that of its own checkout.",
+        subject: "outside",
+        files: TEST_PRINTS_PROGRAM,
+        cargo: &["test", "--no-run"],
+        ..PLACE
+    },
+    Case {
+        id: "zoo/moved-test-folder",
+        claim: "A test that is told of a folder for its files gets that of its own target folder.",
+        subject: "outside",
+        files: TEST_PRINTS_FOLDER,
+        cargo: &["test", "--no-run"],
         ..PLACE
     },
     Case {

@@ -8,8 +8,10 @@ const FRESH: Case = Case { family: "freshness", ..SAME };
 
 const TIMES: Case = Case { family: "times", ..CHANGES };
 
-const INCREMENTAL: Case =
-    Case { family: "incremental", env: &[("CARGO_INCREMENTAL", "1")], ..SAME };
+/// Where most people have it from: the profile, which is so by default.
+const PROFILE: &str = "CARGO_PROFILE_DEV_INCREMENTAL";
+
+const INCREMENTAL: Case = Case { family: "incremental", env: &[(PROFILE, "true")], ..SAME };
 
 const ONE: &str = value_is!("\"one\".to_owned()");
 const TWO: &str = value_is!("\"two\".to_owned()");
@@ -272,6 +274,13 @@ pub(super) const CASES: &[Case] = &[
         ..INCREMENTAL
     },
     Case {
+        id: "zoo/incremental-by-variable",
+        claim: "Incremental compilation that CARGO_INCREMENTAL asks for succeeds and is right.",
+        env: &[("CARGO_INCREMENTAL", "1")],
+        script: Script::Steps(&[Build, Twin, Fresh, Check]),
+        ..INCREMENTAL
+    },
+    Case {
         id: "zoo/incremental-edits",
         claim: "With incremental compilation, edits after a hit are compiled right.",
         script: Script::Steps(&[
@@ -313,23 +322,23 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "zoo/incremental-switched-off",
         claim: "Outputs made with and without incremental compilation do not mix.",
-        script: Script::Change(&[Env("CARGO_INCREMENTAL", "0")]),
+        script: Script::Change(&[Env(PROFILE, "false")]),
         ..INCREMENTAL
     },
     Case {
         id: "zoo/incremental-switched-on",
         claim: "Incremental compilation that is switched on later compiles right.",
-        env: &[("CARGO_INCREMENTAL", "0")],
+        env: &[(PROFILE, "false")],
         script: Script::Steps(&[
             Build,
             Twin,
-            Env("CARGO_INCREMENTAL", "1"),
+            Env(PROFILE, "true"),
             Build,
             Write("part/src/lib.rs", TWO),
             Build,
             Fresh,
             Check,
-            Env("CARGO_INCREMENTAL", "0"),
+            Env(PROFILE, "false"),
             Build,
             Fresh,
             Check,

@@ -1,7 +1,7 @@
 //! What a procedural macro reads while it runs. Nothing of it appears in
 //! rustc's dep-info: not the files, not the variables, not the folders.
 
-use crate::cache::case::{Base, CHANGES, Case, SAME, Script, Step::*};
+use crate::cache::case::{Base, CHANGES, Case, Need, SAME, Script, Step::*};
 use crate::cache::template::{expands_to, manifest, value_is};
 
 const MACRO: Case = Case { family: "macros", base: Base::Macro, ..CHANGES };
@@ -11,6 +11,23 @@ const READS_FILE: &str =
 
 const READS_VARIABLE: &str =
     expands_to!(r#"std::env::var("ZOO_HIDDEN").unwrap_or("unset".to_owned())"#);
+
+/// `open` and `read`, as crates that do without libc have them.
+const CALLS_KERNEL: &str = expands_to!(
+    r#"fn call(number: usize, a: usize, b: usize, c: usize) -> usize {
+        let result;
+        unsafe {
+            std::arch::asm!("syscall", inlateout("rax") number => result,
+                in("rdi") a, in("rsi") b, in("rdx") c, out("rcx") _, out("r11") _);
+        }
+        result
+    }
+    let path = package() + "/hidden.txt\0";
+    let mut text = [0u8; 16];
+    let file = call(2, path.as_ptr() as usize, 0, 0);
+    let length = call(0, file, text.as_mut_ptr() as usize, text.len());
+    String::from_utf8_lossy(&text[..length]).into_owned()"#
+);
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -136,6 +153,42 @@ pub(super) const CASES: &[Case] = &[
             ),
             ("part/hidden.txt", "one"),
         ],
+        script: Script::Change(&[Write("part/hidden.txt", "two")]),
+        ..MACRO
+    },
+    Case {
+        id: "zoo/macro-asks-size",
+        claim: "The size of a file that a macro asks for, and does not read, is an input.",
+        files: &[
+            (
+                "mac/src/lib.rs",
+                expands_to!(
+                    r#"std::fs::metadata(package() + "/hidden.txt").unwrap().len().to_string()"#
+                ),
+            ),
+            ("part/hidden.txt", "one"),
+        ],
+        script: Script::Change(&[Write("part/hidden.txt", "three")]),
+        ..MACRO
+    },
+    Case {
+        id: "zoo/macro-asks-link",
+        claim: "Where a symbolic link leads that a macro asks for, and does not follow, is an input.",
+        files: &[(
+            "mac/src/lib.rs",
+            expands_to!(
+                r#"std::fs::read_link(package() + "/link").unwrap().display().to_string()"#
+            ),
+        )],
+        setup: &[Link { at: "part/link", to: "one" }],
+        script: Script::Change(&[Link { at: "part/link", to: "two" }]),
+        ..MACRO
+    },
+    Case {
+        id: "zoo/macro-calls-kernel",
+        claim: "A file that a macro reads with system calls of its own, past libc, is an input.",
+        needs: &[Need::Host("x86_64-unknown-linux-gnu")],
+        files: &[("mac/src/lib.rs", CALLS_KERNEL), ("part/hidden.txt", "one")],
         script: Script::Change(&[Write("part/hidden.txt", "two")]),
         ..MACRO
     },

@@ -2,7 +2,7 @@
 //! linker itself and the variables it reads. Most of it is named neither on
 //! rustc's command line nor in its dep-info.
 
-use crate::cache::case::{CHANGES, Case, Need, Script, Step::*};
+use crate::cache::case::{CHANGES, Case, Look, Need, RUN, Script, Step::*};
 use crate::cache::template::{manifest, value_is};
 
 const NATIVE: Case =
@@ -270,6 +270,25 @@ pub(super) const CASES: &[Case] = &[
         env: &[("RUSTFLAGS", "-Clink-arg=@CASE@/native/libzoo.a")],
         script: Script::Change(&[Sh("touch -r @CASE@/native/zoo.o @CASE@/two/zoo.o; \
              cp -p @CASE@/two/zoo.o @CASE@/native/zoo.o")]),
+        ..LINK
+    },
+    Case {
+        id: "zoo/link-script",
+        claim: "The content of a script that the linker is given is an input.",
+        files: &[
+            ("../native/zoo.ld", "zoo_symbol = 0x1111;\n"),
+            (
+                "build.rs",
+                r#"fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-link-arg=@CASE@/native/zoo.ld");
+}
+"#,
+            ),
+        ],
+        needs: &[Need::Tool("nm"), Need::Host("x86_64-unknown-linux-gnu")],
+        look: Look { sh: Some("nm $TARGET/debug/app | grep zoo_symbol"), ..RUN },
+        script: Script::Change(&[Write("../native/zoo.ld", "zoo_symbol = 0x2222;\n")]),
         ..LINK
     },
     Case {

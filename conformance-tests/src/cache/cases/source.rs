@@ -180,6 +180,17 @@ pub(super) const CASES: &[Case] = &[
         ..SOURCE
     },
     Case {
+        id: "zoo/env-of-cargo",
+        claim: "Whether Cargo was asked for a package itself shows in a variable: an input of code that names it.",
+        files: &[(
+            "part/src/lib.rs",
+            value_is!(r#"format!("{:?}", option_env!("CARGO_PRIMARY_PACKAGE"))"#),
+        )],
+        cargo: &["build", "-p", "app"],
+        script: Script::Change(&[Cargo(&["build", "-p", "app", "-p", "part"])]),
+        ..SOURCE
+    },
+    Case {
         id: "zoo/out-dir-code",
         claim: "Code that a build script generates is an input.",
         files: &[
@@ -275,6 +286,44 @@ pub(super) const CASES: &[Case] = &[
 }
 "#,
         )]),
+        ..SOURCE
+    },
+    // A script's run is for the cache to repeat or not. In an empty target folder Cargo
+    // itself always runs it, whatever it has declared.
+    Case {
+        id: "zoo/build-script-undeclared-file",
+        claim: "In an empty target folder a build script reads what is there, also what it has not declared.",
+        files: &[
+            (
+                "part/build.rs",
+                r#"fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-env=ZOO_SET={}", std::fs::read_to_string("input.txt").unwrap());
+}
+"#,
+            ),
+            ("part/input.txt", "one"),
+            ("part/src/lib.rs", value_is!(r#"env!("ZOO_SET").to_owned()"#)),
+        ],
+        script: Script::Change(&[Write("part/input.txt", "two")]),
+        ..SOURCE
+    },
+    Case {
+        id: "zoo/build-script-undeclared-variable",
+        claim: "In an empty target folder a build script sees the variables there are, also those it has not declared.",
+        files: &[
+            (
+                "part/build.rs",
+                r#"fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-env=ZOO_SET={}", std::env::var("ZOO_HIDDEN").unwrap());
+}
+"#,
+            ),
+            ("part/src/lib.rs", value_is!(r#"env!("ZOO_SET").to_owned()"#)),
+        ],
+        env: &[("ZOO_HIDDEN", "one")],
+        script: Script::Change(&[Env("ZOO_HIDDEN", "two")]),
         ..SOURCE
     },
 ];
