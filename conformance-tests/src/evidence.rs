@@ -74,7 +74,6 @@ struct Inner {
     evidence: Evidence,
     violations: Vec<Violation>,
     sessions: u32,
-    messages: u64,
 }
 
 impl Default for Log {
@@ -105,9 +104,6 @@ impl Log {
             text.push_str(&format!(" [{} bytes in all]", bytes.len()));
         }
         let mut inner = self.inner();
-        if direction == Direction::Received {
-            inner.messages += 1;
-        }
         if inner.evidence.events.len() < MAX_EVENTS {
             inner.evidence.events.push(Event { at_ms, session, direction, text });
         } else {
@@ -133,9 +129,11 @@ impl Log {
         self.inner().violations.clone()
     }
 
-    /// How many messages came in.
-    pub(crate) fn messages(&self) -> u64 {
-        self.inner().messages
+    /// Whether a line of this direction that was kept holds `text`.
+    pub(crate) fn holds(&self, direction: Direction, text: &str) -> bool {
+        let inner = self.inner();
+        let mut lines = inner.evidence.events.iter().filter(|line| line.direction == direction);
+        lines.any(|line| line.text.contains(text))
     }
 
     /// Notes the files below `folder` as they are now.

@@ -17,6 +17,7 @@ mod registry;
 mod report;
 mod sandbox;
 mod session;
+mod suite;
 mod verdict;
 mod wire;
 
@@ -35,6 +36,7 @@ use command::Template;
 use mutant::matrix::{SelfTest, render};
 use report::{Progress, Report};
 use session::shlex_join;
+use suite::Selection;
 use verdict::{EXIT_NOT_CONFORMANT, EXIT_SUITE_ERROR, EXIT_USAGE, Outcome, Stop};
 
 /// Exit code after Ctrl-C, as shells write it.
@@ -241,13 +243,9 @@ fn plugin_suite(arguments: &SuiteArgs, folder: &Path, root: &Path, seed: u64) ->
     let options = plugin::run::Options {
         command: Template::new(&arguments.argv, folder),
         seed,
-        only: arguments.common.only.clone(),
         factor: arguments.time_factor,
-        jobs: arguments.common.jobs.map_or_else(processors, usize::from),
-        quick: arguments.quick,
+        selection: selection("plugin", arguments, seed, processors()),
         root: root.to_owned(),
-        reproduce: format!("buildhook-conformance plugin {}", repeated(arguments, seed)),
-        reproduce_command: format!("-- {}", shlex_join(&arguments.argv)),
     };
     let run = plugin::run::run(&options, &Progress::new())?;
     let command = shlex_join(&arguments.argv);
@@ -260,20 +258,27 @@ fn host_suite(arguments: &SuiteArgs, folder: &Path, root: &Path, seed: u64) -> O
     let options = host::run::Options {
         words: arguments.argv.clone(),
         cwd: folder.to_owned(),
-        only: arguments.common.only.clone(),
         factor: arguments.time_factor,
+        // A build uses all processors by itself.
+        selection: selection("host", arguments, seed, 1),
         root: root.to_owned(),
-        reproduce: format!("buildhook-conformance host {}", repeated(arguments, seed)),
-        reproduce_command: format!("-- {}", shlex_join(&arguments.argv)),
     };
     let results = host::run::run(&options, &Progress::new())?;
     Ok(Report::new("host", shlex_join(&arguments.argv), arguments.common.profile, seed, results))
 }
 
-/// The options that make a run the same again.
-fn repeated(arguments: &SuiteArgs, seed: u64) -> String {
+/// What is to be run, and how to run it again.
+fn selection(suite: &str, arguments: &SuiteArgs, seed: u64, jobs: usize) -> Selection {
     let profile = format!("{:?}", arguments.common.profile).to_lowercase();
-    format!("--profile {profile} --seed {seed}")
+    Selection {
+        only: arguments.common.only.clone(),
+        quick: arguments.quick,
+        jobs: arguments.common.jobs.map_or(jobs, usize::from),
+        reproduce: [
+            format!("buildhook-conformance {suite} --profile {profile} --seed {seed}"),
+            format!("-- {}", shlex_join(&arguments.argv)),
+        ],
+    }
 }
 
 fn list() -> String {

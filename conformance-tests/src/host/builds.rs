@@ -67,10 +67,10 @@ pub(crate) struct Build {
 }
 
 impl<'a> Builds<'a> {
-    pub(crate) fn new(setup: &'a HostSetup, label: &str) -> Outcome<Self> {
+    pub(crate) fn new(setup: &'a HostSetup, label: &str, log: &Log) -> Outcome<Self> {
         let folder = setup.root.join(label);
         fs::create_dir_all(&folder)?;
-        Ok(Self { setup, log: Log::default(), folder, count: 0 })
+        Ok(Self { setup, log: log.clone(), folder, count: 0 })
     }
 
     /// A build over a plugin that behaves so; it has to succeed.

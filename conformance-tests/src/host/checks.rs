@@ -2,51 +2,32 @@
 
 use super::builds::{Build, Builds, CANARY};
 use super::script::Script;
-use super::{HostCheck, HostRun};
+use super::{Check, active};
+use crate::suite::observed;
 use crate::verdict::{Outcome, Stop, require};
 
-/// A check by watching.
-const fn observed(id: &'static str, requirement: &'static str, title: &'static str) -> HostCheck {
-    HostCheck { id, requirement, title, run: HostRun::Observed }
-}
+pub(super) const WATCHED: &[Check] = observed! {
+    "host-seen-messages" "BH-WIRE-001" "every line is one JSON object in UTF-8";
+    "host-seen-bounds" "BH-WIRE-002" "no message is too long, too deep or has too many files";
+    "host-seen-duplicates" "BH-WIRE-006" "no member name is repeated";
+    "host-seen-integers" "BH-WIRE-007" "numbers are integers from 0 to 2^53 - 1";
+    "host-seen-characters" "BH-WIRE-008" "no lone surrogate, no U+0000";
+    "host-seen-nulls" "BH-WIRE-014" "no member is null";
+    "host-seen-unknown-members" "BH-WIRE-016" "no unknown member";
+    "host-seen-in-flight" "BH-HELLO-005" "no second request while `max-in-flight` is 1";
+    "host-seen-ids" "BH-REQ-009" "no id is used twice in a session";
+    "host-seen-requests" "BH-REQ-010" "requests are complete";
+    "host-seen-names" "BH-FILE-001" "names are legal";
+    "host-seen-short-names" "BH-FILE-015" "names leave room for filters";
+    "host-seen-unique-names" "BH-FILE-002" "names do not clash";
+    "host-seen-paths" "BH-FILE-003" "paths are absolute and of regular files";
+    "host-seen-owned" "BH-FILE-009" "owned files lie in `scratch`";
+    "host-seen-borrowed" "BH-FILE-010" "files stay what their records say until the answer";
+    "host-seen-seals" "BH-SEAL-001" "seals are those of the files";
+    "host-seen-builds" "BH-ERR-005" "no build fails, whatever the plugin does";
+};
 
-/// A check by builds.
-const fn active(
-    id: &'static str,
-    requirement: &'static str,
-    title: &'static str,
-    run: fn(&mut Builds<'_>) -> Outcome,
-) -> HostCheck {
-    HostCheck { id, requirement, title, run: HostRun::Active(run) }
-}
-
-pub(super) const CHECKS: &[HostCheck] = &[
-    observed("host-seen-messages", "BH-WIRE-001", "every line is one JSON object in UTF-8"),
-    observed(
-        "host-seen-bounds",
-        "BH-WIRE-002",
-        "no message is too long, too deep or has too many files",
-    ),
-    observed("host-seen-duplicates", "BH-WIRE-006", "no member name is repeated"),
-    observed("host-seen-integers", "BH-WIRE-007", "numbers are integers from 0 to 2^53 - 1"),
-    observed("host-seen-characters", "BH-WIRE-008", "no lone surrogate, no U+0000"),
-    observed("host-seen-nulls", "BH-WIRE-014", "no member is null"),
-    observed("host-seen-unknown-members", "BH-WIRE-016", "no unknown member"),
-    observed("host-seen-in-flight", "BH-HELLO-005", "no second request while `max-in-flight` is 1"),
-    observed("host-seen-ids", "BH-REQ-009", "no id is used twice in a session"),
-    observed("host-seen-requests", "BH-REQ-010", "requests are complete"),
-    observed("host-seen-names", "BH-FILE-001", "names are legal"),
-    observed("host-seen-short-names", "BH-FILE-015", "names leave room for filters"),
-    observed("host-seen-unique-names", "BH-FILE-002", "names do not clash"),
-    observed("host-seen-paths", "BH-FILE-003", "paths are absolute and of regular files"),
-    observed("host-seen-owned", "BH-FILE-009", "owned files lie in `scratch`"),
-    observed(
-        "host-seen-borrowed",
-        "BH-FILE-010",
-        "files stay what their records say until the answer",
-    ),
-    observed("host-seen-seals", "BH-SEAL-001", "seals are those of the files"),
-    observed("host-seen-builds", "BH-ERR-005", "no build fails, whatever the plugin does"),
+pub(super) const CHECKS: &[Check] = &[
     active(
         "host-one-version",
         "BH-HELLO-006",

@@ -3,21 +3,11 @@
 use super::builds::Builds;
 use super::checks::unbroken;
 use super::script::{NOISE, NOISE_BYTES, Script};
-use super::{HostCheck, HostRun};
+use super::{Check, active};
 use crate::evidence::walk;
 use crate::verdict::{Outcome, Stop, require};
 
-/// A check by builds.
-const fn active(
-    id: &'static str,
-    requirement: &'static str,
-    title: &'static str,
-    run: fn(&mut Builds<'_>) -> Outcome,
-) -> HostCheck {
-    HostCheck { id, requirement, title, run: HostRun::Active(run) }
-}
-
-pub(super) const CHECKS: &[HostCheck] = &[
+pub(super) const CHECKS: &[Check] = &[
     active("host-not-json", "BH-WIRE-009", "a line that is no JSON ends the session", not_json),
     active("host-array-answer", "BH-WIRE-009", "an array for an object ends the session", array),
     active("host-duplicate-member", "BH-WIRE-009", "a repeated member ends the session", duplicate),
@@ -99,8 +89,7 @@ fn noisy(builds: &mut Builds<'_>) -> Outcome {
     let mut recorded = None;
     walk(&build.target, &mut |path, metadata| {
         let small = metadata.is_file() && metadata.len() < 1 << 22;
-        let holds =
-            |bytes: Vec<u8>| bytes.windows(NOISE.len()).any(|part| part == NOISE.as_bytes());
+        let holds = |bytes: Vec<u8>| memchr::memmem::find(&bytes, NOISE.as_bytes()).is_some();
         if small && std::fs::read(path).is_ok_and(holds) {
             recorded = Some(path.display().to_string());
         }

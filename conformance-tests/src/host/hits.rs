@@ -3,21 +3,11 @@
 use super::builds::Builds;
 use super::checks::unbroken;
 use super::script::Script;
-use super::{HostCheck, HostRun};
+use super::{Check, with_hits};
 use crate::evidence::{Snapshot, walk};
 use crate::verdict::{Outcome, Stop, require};
 
-/// A check that needs a host that uses hits.
-const fn with_hits(
-    id: &'static str,
-    requirement: &'static str,
-    title: &'static str,
-    run: fn(&mut Builds<'_>) -> Outcome,
-) -> HostCheck {
-    HostCheck { id, requirement, title, run: HostRun::WithHits(run) }
-}
-
-pub(super) const CHECKS: &[HostCheck] = &[
+pub(super) const CHECKS: &[Check] = &[
     with_hits("host-unknown-members", "BH-WIRE-005", "hits with unknown members are used", unknown),
     with_hits("host-null-members", "BH-WIRE-015", "null members count as absent", nulls),
     with_hits("host-unknown-features", "BH-FEAT-002", "unknown features change nothing", features),

@@ -18,33 +18,42 @@ pub(crate) mod script;
 
 use builds::Builds;
 
+use crate::suite::{self, Run};
 use crate::verdict::Outcome;
 
-/// One check of one requirement.
-#[derive(Debug)]
-pub(crate) struct HostCheck {
-    /// Unique, `host-…`.
-    pub(crate) id: &'static str,
-    /// The requirement it decides.
-    pub(crate) requirement: &'static str,
-    /// What is done, in one line.
-    pub(crate) title: &'static str,
-    /// What is run.
-    pub(crate) run: HostRun,
+/// What a check runs: builds.
+pub(crate) type Function = fn(&mut Builds<'_>) -> Outcome;
+/// One check of one requirement; ids begin with `host-`.
+pub(crate) type Check = suite::Check<Need, Function>;
+
+/// A capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// In a second build it uses hits.
+    Hits,
 }
 
-/// How a check is decided.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum HostRun {
-    /// By builds of its own.
-    Active(fn(&mut Builds<'_>) -> Outcome),
-    /// The same, if the host uses hits at all.
-    WithHits(fn(&mut Builds<'_>) -> Outcome),
-    /// By what scripted plugins noticed in all builds.
-    Observed,
+/// A check by builds of its own.
+const fn active(
+    id: &'static str,
+    requirement: &'static str,
+    title: &'static str,
+    run: Function,
+) -> Check {
+    Check { id, requirement, title, needs: &[], run: Run::Active(run) }
+}
+
+/// A check that needs a host that uses hits.
+const fn with_hits(
+    id: &'static str,
+    requirement: &'static str,
+    title: &'static str,
+    run: Function,
+) -> Check {
+    Check { id, requirement, title, needs: &[Need::Hits], run: Run::Active(run) }
 }
 
 /// Every check.
-pub(crate) fn checks() -> impl Iterator<Item = &'static HostCheck> {
-    [checks::CHECKS, hits::CHECKS, faults::CHECKS].into_iter().flatten()
+pub(crate) fn checks() -> impl Iterator<Item = &'static Check> + Clone {
+    [checks::WATCHED, checks::CHECKS, hits::CHECKS, faults::CHECKS].into_iter().flatten()
 }

@@ -8,11 +8,12 @@ use std::thread;
 
 use super::catalog::{Mutation, Role};
 use crate::command::{Template, this_program};
+use crate::host;
 use crate::host::catalog::HostMutation;
-use crate::host::{self, HostRun};
+use crate::plugin;
 use crate::plugin::bench::text;
-use crate::plugin::{self, Run};
 use crate::report::{CheckResult, Progress};
+use crate::suite::Selection;
 use crate::verdict::{Outcome, Stop, Verdict};
 
 /// One line of the matrix.
@@ -152,7 +153,7 @@ impl SelfTest<'_> {
         let target = Some(mutation.requirement());
         let command = command(&["--mutant", &name], mutation.role() != Role::Store);
         let checks = plugin::checks().filter(|check| Some(check.requirement) == target);
-        let active = checks.filter(|check| !matches!(check.run, Run::Observed));
+        let active = checks.filter(|check| check.is_active());
         let aimed: Vec<String> = active.map(|check| check.id.to_owned()).collect();
         if self.aimed {
             return self.aimed_at(&name, target, &command, aimed);
@@ -197,13 +198,9 @@ impl SelfTest<'_> {
         let options = plugin::run::Options {
             command,
             seed: self.seed,
-            only,
             factor: self.factor,
-            jobs: 1,
-            quick: true,
+            selection: selection(only),
             root: root.path().to_owned(),
-            reproduce: String::new(),
-            reproduce_command: String::new(),
         };
         let run = plugin::run::run(&options, &Progress::hidden())?;
         row(name, target, &run.results)
@@ -212,7 +209,7 @@ impl SelfTest<'_> {
     fn host_mutant(&self, name: &str, mutation: HostMutation) -> Outcome<Row> {
         let target = mutation.requirement();
         let checks = host::checks().filter(|check| check.requirement == target);
-        let active = checks.filter(|check| !matches!(check.run, HostRun::Observed));
+        let active = checks.filter(|check| check.is_active());
         let mut aimed: Vec<String> = active.map(|check| check.id.to_owned()).collect();
         if aimed.is_empty() {
             aimed.push("host-descriptors".to_owned());
@@ -230,15 +227,18 @@ impl SelfTest<'_> {
         let options = host::run::Options {
             words,
             cwd: root.path().to_owned(),
-            only,
             factor: self.factor,
+            selection: selection(only),
             root: root.path().to_owned(),
-            reproduce: String::new(),
-            reproduce_command: String::new(),
         };
         let results = host::run::run(&options, &Progress::hidden())?;
         row(name, mutation.map(HostMutation::requirement), &results)
     }
+}
+
+/// One check after the other, none of them slow unless it is named.
+fn selection(only: Vec<String>) -> Selection {
+    Selection { only, quick: true, jobs: 1, reproduce: Default::default() }
 }
 
 fn row(name: &str, target: Option<&'static str>, results: &[CheckResult]) -> Outcome<Row> {

@@ -1,6 +1,7 @@
 //! Plugins that test the tester: a small directory store and two filters that
 //! are right, and each of them with one fault at a time.
 
+mod answers;
 pub(crate) mod catalog;
 pub(crate) mod child;
 mod emit;

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use memchr::memmem;
 use serde_json::{Value, json};
 
 use super::Setup;
@@ -42,11 +43,11 @@ pub(crate) struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    /// Makes the folders of a check named `label`.
+    /// Makes the folders of a check named `label`, whose sessions write to `log`.
     ///
     /// # Errors
     /// When a folder cannot be made.
-    pub(crate) fn new(setup: &'a Setup, label: &str) -> io::Result<Self> {
+    pub(crate) fn new(setup: &'a Setup, label: &str, log: &Log) -> io::Result<Self> {
         let folder = setup.root.join(label);
         for name in [NEST, "scratch", "inputs", "suite", "cwd", "tmp"] {
             fs::create_dir_all(folder.join(name))?;
@@ -54,7 +55,7 @@ impl<'a> Bench<'a> {
         let bench = Self {
             setup,
             folder,
-            log: Log::default(),
+            log: log.clone(),
             random: Random::new(setup.seed, label),
             label: label.to_owned(),
             files: 0,
@@ -369,10 +370,10 @@ impl<'a> Bench<'a> {
     /// Notes files of a store that hold the canary.
     fn check_secrets(&self, store: &Path) {
         let canary = self.canary();
-        let canary = canary.as_bytes();
+        let canary = memmem::Finder::new(&canary);
         walk(store, &mut |path, metadata| {
             let small = metadata.is_file() && metadata.len() <= 1 << 20;
-            let holds = |bytes: Vec<u8>| bytes.windows(canary.len()).any(|part| part == canary);
+            let holds = |bytes: Vec<u8>| canary.find(&bytes).is_some();
             if small && fs::read(path).is_ok_and(holds) {
                 let name = path.strip_prefix(&self.folder).unwrap_or(path).display();
                 let text = format!("{name} holds the value of {CANARY_VARIABLE}");

@@ -1,6 +1,6 @@
 //! The plugin suite.
 //!
-//! A check is a row of data and a function: see [`Check`]. To add one, write
+//! A check is a row of data and a function: see [`suite::Check`]. To add one, write
 //! it in the file of its family, add it to that family's `CHECKS`, name it in
 //! `protocol-spec/requirements.toml`, and add a broken plugin that it catches
 //! to `mutant/catalog.rs`; tests say which of these is missing.
@@ -34,34 +34,14 @@ use bench::Bench;
 
 use crate::command::Template;
 use crate::session::Patience;
+use crate::suite;
+pub(crate) use crate::suite::Run;
 use crate::verdict::Outcome;
 
+/// What a check runs.
+pub(crate) type Function = fn(&mut Bench<'_>) -> Outcome;
 /// One check of one requirement.
-#[derive(Debug)]
-pub(crate) struct Check {
-    /// Unique, kebab case.
-    pub(crate) id: &'static str,
-    /// The requirement it decides.
-    pub(crate) requirement: &'static str,
-    /// What is done, in one line.
-    pub(crate) title: &'static str,
-    /// What the plugin has to offer for the check to make sense.
-    pub(crate) needs: &'static [Need],
-    /// What is run.
-    pub(crate) run: Run,
-}
-
-/// How a check is decided.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Run {
-    /// By a function.
-    Active(fn(&mut Bench<'_>) -> Outcome),
-    /// By a function that takes seconds or gigabytes; left out of the kill
-    /// matrix unless a broken plugin is made for it.
-    Slow(fn(&mut Bench<'_>) -> Outcome),
-    /// By what all other checks noticed on the way.
-    Observed,
-}
+pub(crate) type Check = suite::Check<Need, Function>;
 
 /// A capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +105,7 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// The first need that is not met.
-    fn missing(&self, needs: &[Need]) -> Option<&'static str> {
+    fn unmet(&self, needs: &[Need]) -> Option<&'static str> {
         let can = &self.capabilities;
         let met = |need: &Need| match need {
             Need::Want => can.want,
@@ -141,7 +121,7 @@ impl Setup {
 }
 
 /// Every check, family by family.
-pub(crate) fn checks() -> impl Iterator<Item = &'static Check> {
+pub(crate) fn checks() -> impl Iterator<Item = &'static Check> + Clone {
     [
         wire::CHECKS,
         hello::CHECKS,
