@@ -149,6 +149,12 @@ pub(crate) struct SelfTestArgs {
     /// Runs against each broken thing only the checks it is made for.
     #[arg(long)]
     pub(crate) aimed: bool,
+    /// The kill matrix to compare with.
+    #[arg(long, value_name = "FILE", conflicts_with = "aimed")]
+    pub(crate) matrix: Option<PathBuf>,
+    /// Writes this run into the matrix instead.
+    #[arg(long, requires = "matrix")]
+    pub(crate) accept: bool,
     /// Only the broken thing of this name.
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,

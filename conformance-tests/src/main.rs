@@ -16,6 +16,7 @@ mod process;
 mod registry;
 mod report;
 mod sandbox;
+mod self_test;
 mod session;
 mod suite;
 mod verdict;
@@ -31,13 +32,12 @@ use buildhook_conformance::cache::{self, SuiteError};
 use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue};
 
-use cli::{CacheArgs, Cli, Command, CommonArgs, SelfTestArgs, SuiteArgs};
+use cli::{CacheArgs, Cli, Command, CommonArgs, SuiteArgs};
 use command::Template;
-use mutant::matrix::{SelfTest, render};
 use report::{Progress, Report};
 use session::shlex_join;
 use suite::Selection;
-use verdict::{EXIT_NOT_CONFORMANT, EXIT_SUITE_ERROR, EXIT_USAGE, Outcome, Stop};
+use verdict::{EXIT_SUITE_ERROR, EXIT_USAGE, Outcome, Stop};
 
 /// Exit code after Ctrl-C, as shells write it.
 const EXIT_INTERRUPTED: i32 = 130;
@@ -77,7 +77,10 @@ fn main() -> ExitCode {
             let suite_of_ids = if host { Suite::Host } else { Suite::Plugin };
             suite(suite_of_ids, &arguments, &arguments_folder())
         }
-        Command::SelfTest(arguments) => self_test(&arguments),
+        Command::SelfTest(arguments) => match working_folder() {
+            Ok(root) => self_test::run(&arguments, root.path(), processors()),
+            Err(error) => suite_error(&error.to_string()),
+        },
     }
 }
 
@@ -111,6 +114,7 @@ fn arguments_folder() -> PathBuf {
     env::current_dir().unwrap_or_default()
 }
 
+/// Says what kept the suite from its work.
 fn suite_error(text: &str) -> ExitCode {
     eprintln!("buildhook-conformance: {text}");
     ExitCode::from(EXIT_SUITE_ERROR)
@@ -342,25 +346,4 @@ fn show(id: &str) -> ExitCode {
         println!("{} (cache suite, {})\n  {}", case.id, case.family, case.claim);
     }
     ExitCode::SUCCESS
-}
-
-fn self_test(arguments: &SelfTestArgs) -> ExitCode {
-    let root = match working_folder() {
-        Ok(root) => root,
-        Err(error) => return suite_error(&error.to_string()),
-    };
-    let test = SelfTest {
-        root: root.path(),
-        seed: arguments.seed,
-        // Many broken things are waited for, which takes no processor.
-        jobs: 4 * processors(),
-        factor: arguments.time_factor,
-        aimed: arguments.aimed,
-        only: &arguments.only,
-    };
-    match test.run(&|row| println!("{}", render(row))) {
-        Ok(rows) if rows.iter().all(mutant::matrix::Row::holds) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(EXIT_NOT_CONFORMANT),
-        Err(stop) => suite_error(&format!("{stop:?}")),
-    }
 }

@@ -239,14 +239,15 @@ fn live() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
 
 /// Living processes whose environment holds the marker. Zombies have none.
 fn marked(marker: &str) -> Vec<u32> {
-    let wanted = format!("{MARKER}={marker}").into_bytes();
+    // Every variable ends in U+0000 there.
+    let wanted = format!("{MARKER}={marker}\0");
+    let wanted = memchr::memmem::Finder::new(&wanted);
     let Ok(folder) = std::fs::read_dir("/proc") else { return Vec::new() };
     folder
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
         .filter(|pid| {
-            std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
-                environment.split(|byte| *byte == 0).any(|variable| variable == wanted)
-            })
+            std::fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|environment| wanted.find(&environment).is_some())
         })
         .collect()
 }

@@ -158,6 +158,7 @@ impl Server {
             Some(Mutation::ForgetsAFile) if files.len() > 1 => {
                 files.pop();
             }
+            Some(Mutation::KeepsAThousandFiles) => files.truncate(1_000),
             Some(Mutation::ClashingNames) => {
                 let mut again = files[0].clone();
                 again["name"] = again["name"].as_str().unwrap_or_default().to_uppercase().into();

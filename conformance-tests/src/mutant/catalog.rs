@@ -60,6 +60,8 @@ mutations! {
     LoneSurrogates: Store "BH-WIRE-008",
     /// Answers a request that is cut off.
     AnswersUnreadableLines: Store "BH-WIRE-010",
+    /// Declines what is too long without reading it to its end.
+    DeclinesEndlessLines: Store "BH-WIRE-010",
     /// Passes over lines that it cannot read.
     IgnoresUnreadableLines: Store "BH-WIRE-011",
     /// Looks for the key in the text of the request.
@@ -152,6 +154,8 @@ mutations! {
     WrongBytes: Store "BH-WANT-001",
     /// Stores 64 KiB of a file at most.
     TruncatesAt64Kib: Store "BH-WANT-001",
+    /// Keeps a thousand files of an entry at most.
+    KeepsAThousandFiles: Store "BH-WANT-001",
     /// Always has something.
     AlwaysAHit: Store "BH-WANT-002",
     /// Does not look at the files it answers with.

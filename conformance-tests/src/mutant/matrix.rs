@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::catalog::{Mutation, Role};
+use super::kills::Kills;
 use crate::command::{Template, this_program};
 use crate::host;
 use crate::host::catalog::HostMutation;
@@ -45,7 +46,7 @@ pub(crate) struct SelfTest<'a> {
     /// An existing folder for everything it writes.
     pub(crate) root: &'a Path,
     pub(crate) seed: u64,
-    /// Rows at once; each runs its checks one after the other.
+    /// Rows at once; each runs a few checks at once, most of which wait.
     pub(crate) jobs: usize,
     pub(crate) factor: f64,
     /// Runs only what a broken thing is made for, and a few ordinary sessions.
@@ -54,6 +55,10 @@ pub(crate) struct SelfTest<'a> {
     pub(crate) only: &'a [String],
 }
 
+/// Checks of one row at once.
+const CHECKS_AT_ONCE: usize = 4;
+/// Runs of a row before it is said to contradict the matrix.
+const TRIES: usize = 3;
 /// Ordinary sessions, in which most of what is watched happens.
 const ORDINARY: &[&str] = &["hit-is-whole", "miss-when-absent", "end-in-time", "request-bad"];
 
@@ -135,6 +140,27 @@ impl SelfTest<'_> {
             }
         });
         rows.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    }
+
+    /// How `rows` contradict `kills`. A broken thing that does is run again, alone.
+    pub(crate) fn compare(&self, rows: &[Row], kills: &Kills) -> Outcome<Vec<String>> {
+        let mut texts = Vec::new();
+        for task in tasks() {
+            let Some(row) = rows.iter().find(|row| row.name == task.name()) else { continue };
+            let mut runs = vec![row.clone()];
+            while row.target.is_some()
+                && runs.len() < TRIES
+                && !kills.contradictions(&runs).is_empty()
+            {
+                runs.push(self.row(task)?);
+            }
+            texts.extend(kills.contradictions(&runs));
+        }
+        let names = tasks().map(Task::name).collect();
+        let strangers = kills.strangers(&names).into_iter();
+        texts
+            .extend(strangers.map(|name| format!("the matrix has a row of {name}, which is none")));
+        Ok(texts)
     }
 
     fn row(&self, task: Task) -> Outcome<Row> {
@@ -236,9 +262,15 @@ impl SelfTest<'_> {
     }
 }
 
-/// One check after the other, none of them slow unless it is named.
+/// A few checks at once, none of them slow unless it is named.
 fn selection(only: Vec<String>) -> Selection {
-    Selection { only, quick: true, jobs: 1, reproduce: Default::default() }
+    Selection { only, quick: true, jobs: CHECKS_AT_ONCE, reproduce: Default::default() }
+}
+
+/// Checks that killed nothing: they say nothing.
+pub(crate) fn idle(rows: &[Row]) -> Vec<&'static str> {
+    let all = plugin::checks().map(|check| check.id).chain(host::checks().map(|check| check.id));
+    all.filter(|id| !rows.iter().any(|row| row.checks.contains(*id))).collect()
 }
 
 fn row(name: &str, target: Option<&'static str>, results: &[CheckResult]) -> Outcome<Row> {

@@ -6,6 +6,7 @@ pub(crate) mod catalog;
 pub(crate) mod child;
 mod emit;
 mod filter;
+pub(crate) mod kills;
 pub(crate) mod matrix;
 mod server;
 pub(crate) mod store;

@@ -186,6 +186,11 @@ impl Server {
 
     /// Answers one line; an exit code ends the session.
     fn line(&mut self, line: &[u8]) -> io::Result<Option<ExitCode>> {
+        let endless = line.len() == crate::wire::MAX_LINE_BYTES;
+        if endless && self.is(Mutation::DeclinesEndlessLines) {
+            let id = guessed_id(line);
+            self.out.message(&json!({"id": id, "kind": "done", "stored": "no"}))?;
+        }
         let Some(request) = self.parse(line) else {
             if self.is(Mutation::IgnoresUnreadableLines) {
                 return Ok(None);
@@ -338,6 +343,13 @@ fn at_end(input: &mut BufReader<io::Stdin>) -> io::Result<bool> {
     let none = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut watched, Some(&none))?;
     Ok(watched[0].revents().contains(PollFlags::HUP))
+}
+
+/// The first number behind `"id":`.
+fn guessed_id(line: &[u8]) -> Option<u64> {
+    let start = memchr::memmem::find(line, b"\"id\":")? + 5;
+    let digits = line[start..].iter().take_while(|byte| byte.is_ascii_digit());
+    digits.map(|digit| u64::from(digit - b'0')).reduce(|number, digit| number * 10 + digit)
 }
 
 /// Guesses how a line that was cut off would have gone on.

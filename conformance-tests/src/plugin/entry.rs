@@ -38,9 +38,9 @@ impl Random {
 
     /// Bytes that do not compress.
     pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
-        let words = count.div_ceil(8);
-        let mut bytes: Vec<u8> = (0..words).flat_map(|_| self.next().to_le_bytes()).collect();
-        bytes.truncate(count);
+        let mut bytes = vec![0; count];
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.next().to_le_bytes()).finalize_xof().fill(&mut bytes);
         bytes
     }
 }
