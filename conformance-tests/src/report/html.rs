@@ -2,74 +2,135 @@
 
 use std::fmt::Write as _;
 
-use super::{CheckResult, Report, escape};
+use super::{CheckResult, Report, escape, seconds};
 use crate::evidence::{Direction, Evidence};
+use crate::plugin::performance::Performance;
 use crate::registry;
 use crate::verdict::Verdict;
 
+/// Colours follow the reader's setting; a choice of verdicts hides the others.
 const STYLE: &str = "
-body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
-pre{background:#f4f4f4;padding:.6rem;overflow:auto;font-size:12px;max-height:30rem}
-details{border-top:1px solid #ddd;padding:.4rem 0}summary{cursor:pointer}
-.v{display:inline-block;min-width:9rem;font-weight:600}
-.pass{color:#176b2c}.fail,.suite-error,.unexpected-pass,.untestable{color:#b00020}
-.warn,.expected-failure{color:#8a5a00}.not-applicable{color:#666}
-.sent{color:#0b4f8a}.stderr{color:#8a5a00}.note{color:#666}
-blockquote{border-left:3px solid #bbb;margin:.4rem 0;padding-left:.8rem}
-@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}pre{background:#242424}details{border-color:#333}
-.pass{color:#6fcf84}.fail,.suite-error,.unexpected-pass,.untestable{color:#ff7b8a}.warn,.expected-failure{color:#e0b050}
-.sent{color:#7db8ee}.stderr{color:#e0b050}.note,.not-applicable{color:#999}}
+:root{color-scheme:light dark;--text:#1f2328;--soft:#656d76;--page:#fff;--box:#f6f8fa;--line:#d1d9e0;
+--good:#1a7f37;--bad:#cf222e;--mild:#8a5a00;--sent:#0b4f8a}
+@media(prefers-color-scheme:dark){:root{--text:#d8dee4;--soft:#8b949e;--page:#151a20;--box:#1f262e;--line:#343d47;
+--good:#6fcf84;--bad:#ff7b8a;--mild:#e0b050;--sent:#7db8ee}}
+body{font:15px/1.5 system-ui,sans-serif;max-width:68rem;margin:2rem auto;padding:0 1rem;color:var(--text);background:var(--page)}
+h1{font-size:1.5rem;margin:0 0 .5rem;padding-left:.7rem;border-left:.4rem solid var(--bad)}h1.yes{border-color:var(--good)}
+h2{font-size:1.1rem;margin:1.6rem 0 .5rem}
+pre{background:var(--box);border-radius:6px;padding:.6rem;overflow:auto;font-size:12px;max-height:30rem;margin:.5rem 0}
+pre.wrap{white-space:pre-wrap;overflow-wrap:anywhere}
+table{border-collapse:collapse}td,th{text-align:left;font-weight:400;padding:.15rem 1.2rem .15rem 0}th{color:var(--soft)}
+td.n{text-align:right;font-variant-numeric:tabular-nums}
+details{border-top:1px solid var(--line);padding:.35rem 0}summary{cursor:pointer}
+.v{display:inline-block;min-width:9rem;font-weight:600}.time{float:right;color:var(--soft)}.meta{color:var(--soft)}
+.pass{color:var(--good)}.fail,.suite-error,.unexpected-pass,.untestable{color:var(--bad)}
+.warn,.expected-failure,.stderr{color:var(--mild)}.not-applicable,.note{color:var(--soft)}.sent{color:var(--sent)}
+blockquote{border-left:3px solid var(--line);margin:.4rem 0;padding-left:.8rem}
+button{font:inherit;color:inherit;background:var(--box);border:1px solid var(--line);border-radius:1rem;padding:.1rem .8rem;margin:0 .3rem .3rem 0;cursor:pointer}
+button[aria-pressed=true]{border-color:currentcolor;font-weight:600}
+";
+
+/// Shows the checks of one verdict, or all; the page is whole without it.
+const SCRIPT: &str = "
+const buttons=[...document.querySelectorAll('button')],checks=[...document.querySelectorAll('details')];
+function show(wanted){for(const b of buttons)b.setAttribute('aria-pressed',b.dataset.v===wanted);
+for(const c of checks)c.hidden=wanted==='bad'?!('bad' in c.dataset):wanted!==''&&c.dataset.v!==wanted}
+for(const b of buttons)b.onclick=()=>show(b.dataset.v);show('');
 ";
 
 /// The report as one HTML page.
 pub(crate) fn render(report: &Report) -> String {
-    let verdict = if report.conformant { "conformant" } else { "not conformant" };
+    let (verdict, class) =
+        if report.conformant { ("conformant", "yes") } else { ("not conformant", "no") };
     let mut html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\">\
          <title>{suite}: {verdict}</title><style>{STYLE}</style></head><body>\n\
-         <h1>{suite} suite: {verdict}</h1>\n<pre>{command}</pre>\n<p>",
+         <h1 class=\"{class}\">{suite} suite: {verdict}</h1>\n<pre class=\"wrap\">{command}</pre>\n",
         suite = escape(&report.suite),
         command = escape(&report.command),
     );
-    for verdict in Verdict::ALL {
-        let count = report.counts.get(verdict.name()).copied().unwrap_or(0);
-        if count > 0 {
-            let name = verdict.name();
-            // Writing to a string cannot fail.
-            let _ = write!(html, "<span class=\"{name}\">{count} {name}</span> · ");
-        }
-    }
+    let profile = format!("{:?}", report.profile).to_lowercase();
+    // Writing to a string cannot fail.
     let _ = writeln!(
         html,
-        "profile {:?} · seed {} · {} ms · version {}</p>",
-        report.profile,
+        "<p class=\"meta\">profile {profile} · seed {} · {} s · version {}</p>",
         report.seed,
-        report.duration_ms,
+        seconds(report.duration_ms),
         escape(&report.suite_version)
     );
+    choices(&mut html, report);
     if let Some(times) = &report.performance {
-        let text = serde_json::to_string_pretty(times).unwrap_or_default();
-        let _ = writeln!(html, "<h2>Measured, not judged</h2><pre>{}</pre>", escape(&text));
+        performance(&mut html, times);
     }
     html.push_str("<h2>Checks</h2>\n");
-    for result in &report.results {
-        check(&mut html, result);
+    let trees = match report.suite.as_str() {
+        "cache" => ["Target folder without the cache", "Target folder with the cache"],
+        _ => ["Store before", "Store after"],
+    };
+    // What a reader looks for comes first.
+    let (bad, good): (Vec<_>, Vec<_>) = report.results.iter().partition(|result| is_bad(result));
+    for result in bad.into_iter().chain(good) {
+        check(&mut html, result, trees);
     }
-    html.push_str("</body></html>\n");
+    let _ = write!(html, "<script>{SCRIPT}</script></body></html>\n");
     html
 }
 
-fn check(html: &mut String, result: &CheckResult) {
-    let open =
-        if matches!(result.verdict, Verdict::Pass | Verdict::NotApplicable) { "" } else { " open" };
+/// Neither passed nor out of the question.
+fn is_bad(result: &CheckResult) -> bool {
+    !matches!(result.verdict, Verdict::Pass | Verdict::NotApplicable)
+}
+
+/// How many checks have which verdict, as a choice.
+fn choices(html: &mut String, report: &Report) {
+    let mut button = |verdict: &str, class: &str, count: usize, name: &str| {
+        let _ =
+            write!(html, "<button data-v=\"{verdict}\" class=\"{class}\">{count} {name}</button>");
+    };
+    button("", "", report.results.len(), "checks");
+    let bad = report.results.iter().filter(|result| is_bad(result)).count();
+    if bad > 0 {
+        button("bad", "fail", bad, "not passed");
+    }
+    for verdict in Verdict::ALL {
+        let name = verdict.name();
+        let count = report.counts.get(name).copied().unwrap_or(0);
+        if count > 0 {
+            button(name, name, count, name);
+        }
+    }
+    html.push('\n');
+}
+
+fn performance(html: &mut String, times: &Performance) {
+    html.push_str("<h2>Measured, not judged (medians)</h2>\n<table>");
+    let rows = [
+        ("start to hello", Some(times.hello_us)),
+        ("start, one miss, end", times.one_shot_us),
+        ("miss in a session", times.miss_us),
+        ("store 3 kB in a session", times.store_us),
+        ("hit of the same", times.hit_us),
+    ];
+    for (name, time) in rows {
+        if let Some(time) = time {
+            let _ = write!(html, "<tr><th>{name}</th><td class=\"n\">{time} µs</td></tr>");
+        }
+    }
+    html.push_str("</table>\n");
+}
+
+fn check(html: &mut String, result: &CheckResult, trees: [&str; 2]) {
+    let (open, bad) = if is_bad(result) { (" open", " data-bad") } else { ("", "") };
     let name = result.verdict.name();
     let _ = writeln!(
         html,
-        "<details id=\"{id}\"{open}><summary><span class=\"v {name}\">{name}</span> \
+        "<details id=\"{id}\" data-v=\"{name}\"{bad}{open}><summary>\
+         <span class=\"time\">{time} s</span><span class=\"v {name}\">{name}</span> \
          <code>{id}</code> {title}</summary>",
         id = escape(&result.check),
         title = escape(&result.title),
+        time = seconds(result.duration_ms),
     );
     if let Some(row) = registry::find(&result.requirement) {
         let _ = writeln!(
@@ -82,14 +143,14 @@ fn check(html: &mut String, result: &CheckResult) {
         );
     }
     if !result.message.is_empty() {
-        let _ = writeln!(html, "<p>{}</p>", escape(&result.message));
+        let _ = writeln!(html, "<p class=\"{name}\">{}</p>", escape(&result.message));
     }
-    let _ = writeln!(html, "<pre>{}</pre>", escape(&result.reproduce));
-    evidence(html, &result.evidence);
+    let _ = writeln!(html, "<pre class=\"wrap\">{}</pre>", escape(&result.reproduce));
+    evidence(html, &result.evidence, trees);
     html.push_str("</details>\n");
 }
 
-fn evidence(html: &mut String, evidence: &Evidence) {
+fn evidence(html: &mut String, evidence: &Evidence, trees: [&str; 2]) {
     if !evidence.events.is_empty() {
         html.push_str("<pre>");
         for event in &evidence.events {
@@ -112,9 +173,13 @@ fn evidence(html: &mut String, evidence: &Evidence) {
         }
         html.push_str("</pre>\n");
     }
-    for (title, lines) in [("before", &evidence.tree_before), ("after", &evidence.tree_after)] {
+    for (title, lines) in trees.into_iter().zip([&evidence.tree_before, &evidence.tree_after]) {
         if !lines.is_empty() {
-            let _ = writeln!(html, "<p>Store {title}</p><pre>{}</pre>", escape(&lines.join("\n")));
+            let _ = writeln!(
+                html,
+                "<p class=\"meta\">{title}</p><pre>{}</pre>",
+                escape(&lines.join("\n"))
+            );
         }
     }
 }

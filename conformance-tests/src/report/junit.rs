@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, escape};
+use super::{Report, escape, seconds};
 use crate::verdict::Verdict;
 
 /// The report as JUnit XML.
@@ -46,8 +46,4 @@ pub(crate) fn render(report: &Report) -> String {
     }
     xml.push_str("  </testsuite>\n</testsuites>\n");
     xml
-}
-
-fn seconds(time_ms: u64) -> String {
-    format!("{}.{:03}", time_ms / 1_000, time_ms % 1_000)
 }
