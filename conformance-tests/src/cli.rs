@@ -39,7 +39,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Shows one requirement or check.
+    /// Shows one requirement, check or case.
     Show {
         /// For example BH-WIRE-005 or wire-unknown-members.
         id: String,
@@ -81,7 +81,8 @@ pub(crate) struct CommonArgs {
     /// fail, one per line; `#` begins a comment.
     #[arg(long, value_name = "FILE")]
     pub(crate) expected_failures: Option<PathBuf>,
-    /// Checks at once; by default as many as there are processors.
+    /// Checks or cases at once; by default as many as there are processors, for a
+    /// host one.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: Option<u16>,
 }

@@ -5,6 +5,7 @@
 //! suite's own child. Words that name an existing file or folder are made
 //! absolute, because checks run in folders of their own.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// Stands for the folder of a store.
@@ -67,6 +68,15 @@ impl Template {
         other.words.insert(place, word.to_owned());
         Some(other)
     }
+}
+
+/// Whether a command line that begins with `word` names a program: by its path, or
+/// by a name in one of the folders of `path`.
+pub(crate) fn can_start(word: &str, folder: &Path, path: &OsStr) -> bool {
+    if word.contains('/') {
+        return folder.join(word).is_file();
+    }
+    std::env::split_paths(path).any(|place| folder.join(place).join(word).is_file())
 }
 
 /// The program that runs now, for children that are the suite itself.

@@ -71,9 +71,12 @@ fn main() -> ExitCode {
         Command::Cache(arguments) => cache_suite(&arguments, &arguments_folder()),
         Command::Plugin(arguments) => suite(Suite::Plugin, &arguments, &arguments_folder()),
         Command::Host(arguments) => suite(Suite::Host, &arguments, &arguments_folder()),
+        Command::Run(arguments) if arguments.common.only.is_empty() => {
+            usage("say what to run with --only ID; `list` shows what there is")
+        }
         Command::Run(arguments) => {
-            let host =
-                arguments.common.only.iter().any(|id| host::checks().any(|check| check.id == id));
+            let host = |id: &String| !Suite::Plugin.has(id) && Suite::Host.has(id);
+            let host = arguments.common.only.iter().any(host);
             let suite_of_ids = if host { Suite::Host } else { Suite::Plugin };
             suite(suite_of_ids, &arguments, &arguments_folder())
         }
@@ -151,8 +154,24 @@ enum Suite {
     Host,
 }
 
+impl Suite {
+    /// Whether a check has this id, or decides the requirement that has it.
+    fn has(self, id: &str) -> bool {
+        match self {
+            Self::Plugin => plugin::checks().any(|one| one.id == id || one.requirement == id),
+            Self::Host => host::checks().any(|one| one.id == id || one.requirement == id),
+        }
+    }
+}
+
 fn suite(suite: Suite, arguments: &SuiteArgs, folder: &Path) -> ExitCode {
-    let expected = match known_ids(&arguments.common) {
+    let path = env::var_os("PATH").unwrap_or_default();
+    if let Some(word) = arguments.argv.first()
+        && !command::can_start(word, folder, &path)
+    {
+        return usage(&format!("{word}: there is no such program"));
+    }
+    let expected = match known_ids(suite, &arguments.common) {
         Ok(expected) => expected,
         Err(error) => return usage(&error),
     };
@@ -170,8 +189,14 @@ fn suite(suite: Suite, arguments: &SuiteArgs, folder: &Path) -> ExitCode {
 }
 
 /// The expected failures, once every id that the user wrote is known to exist.
-fn known_ids(arguments: &CommonArgs) -> Result<Vec<String>, String> {
-    arguments.only.iter().try_for_each(|id| expected::known(id))?;
+fn known_ids(suite: Suite, arguments: &CommonArgs) -> Result<Vec<String>, String> {
+    for id in &arguments.only {
+        expected::known(id)?;
+        if !suite.has(id) {
+            let name = format!("{suite:?}").to_lowercase();
+            return Err(format!("the {name} suite has no check of `{id}`; see `show {id}`"));
+        }
+    }
     let expected = arguments.expected_failures.as_deref().map(expected::read).transpose()?;
     Ok(expected.unwrap_or_default())
 }

@@ -30,6 +30,9 @@ pub(crate) fn run(arguments: &SelfTestArgs, root: &Path, processors: usize) -> E
         aimed: arguments.aimed,
         only: &arguments.only,
     };
+    if let Err(error) = test.known() {
+        return usage(&error);
+    }
     let start = Instant::now();
     let rows = match test.run(&|row| println!("{}", render(row))) {
         Ok(rows) => rows,

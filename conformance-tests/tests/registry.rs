@@ -67,6 +67,29 @@ fn sentences_are_those_of_the_specification() {
     }
 }
 
+/// The same the other way round: no MUST or SHOULD stands outside of all rows' sentences.
+#[test]
+fn every_must_and_should_is_in_the_sentence_of_a_row() {
+    let spec = plain(SPEC);
+    // Where the words themselves are explained.
+    let explained = spec.find("The key words MUST").unwrap()..spec.find("Words used here").unwrap();
+    let sentences: Vec<String> =
+        rows().iter().map(|row| text(row, "sentence").to_owned()).collect();
+    let covered = |place: usize| {
+        sentences.iter().any(|sentence| {
+            let mut starts = spec.match_indices(sentence.as_str()).map(|(start, _)| start);
+            starts.any(|start| (start..start + sentence.len()).contains(&place))
+        })
+    };
+    for word in ["MUST", "SHOULD"] {
+        for (place, _) in spec.match_indices(word) {
+            let around: String = spec[place..].chars().take(80).collect();
+            let known = explained.contains(&place) || covered(place);
+            assert!(known, "no row has the sentence with: {around}");
+        }
+    }
+}
+
 #[test]
 fn levels_fit_the_words() {
     for row in rows() {

@@ -97,9 +97,11 @@ impl Server {
                     .collect::<io::Result<Vec<_>>>()?;
                 self.spoil_hit(&mut files);
                 let cost = record["cost-ms"].as_u64().unwrap_or(0);
-                return Ok(
-                    json!({"id": id, "kind": "hit", "seal": record["seal"], "files": files, "cost-ms": cost}),
-                );
+                let mut hit = json!({"id": id, "kind": "hit", "files": files, "cost-ms": cost});
+                if !self.is(Mutation::ForgetsSeals) {
+                    hit["seal"] = record["seal"].clone();
+                }
+                return Ok(hit);
             }
             Found::Damaged if self.is(Mutation::CorruptIsNotFound) => "not-found",
             Found::Damaged => "corrupt",

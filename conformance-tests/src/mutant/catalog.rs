@@ -76,6 +76,8 @@ mutations! {
     LastDuplicateWins: Store "BH-WIRE-017",
     /// Says hello after the first request.
     WaitsForInput: Store "BH-HELLO-001",
+    /// Answers before it says hello.
+    AnswersBeforeHello: Store "BH-HELLO-001",
     /// Has no name.
     Nameless: Store "BH-HELLO-002",
     /// Says hello with hooks and an error.
@@ -150,6 +152,8 @@ mutations! {
     CountsWith32Bits: Store "BH-FILE-014",
     /// Leaves one of several files out.
     ForgetsAFile: Store "BH-WANT-001",
+    /// Forgets seals.
+    ForgetsSeals: Store "BH-WANT-001",
     /// Returns other bytes.
     WrongBytes: Store "BH-WANT-001",
     /// Stores 64 KiB of a file at most.
@@ -240,6 +244,8 @@ mutations! {
     HidesMissingChild: Filter "BH-FILT-010",
     /// Says of a child that is late that it has nothing.
     MistakesLateForAbsent: Filter "BH-FILT-011",
+    /// Waits for its child however long that takes.
+    WaitsForChild: Filter "BH-REQ-005",
     /// Answers in the order of the requests.
     InOrder: Filter "BH-END-007",
     /// Gives what it makes the original's name.

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use buildhook_conformance::cache::nearest;
+
 use super::catalog::{Mutation, Role};
 use super::kills::Kills;
 use crate::command::{Template, this_program};
@@ -56,9 +58,9 @@ pub(crate) struct SelfTest<'a> {
 }
 
 /// Checks of one row at once.
-const CHECKS_AT_ONCE: usize = 4;
+const CHECKS_AT_ONCE: usize = 2;
 /// Runs of a row before it is said to contradict the matrix.
-const TRIES: usize = 3;
+const TRIES: usize = 4;
 /// Ordinary sessions, in which most of what is watched happens.
 const ORDINARY: &[&str] = &["hit-is-whole", "miss-when-absent", "end-in-time", "request-bad"];
 
@@ -115,6 +117,16 @@ fn tasks() -> impl Iterator<Item = Task> {
 impl SelfTest<'_> {
     fn chosen(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+
+    /// That every name in `only` is one, or which is nearest.
+    pub(crate) fn known(&self) -> Result<(), String> {
+        let names: Vec<String> = tasks().map(Task::name).collect();
+        let Some(name) = self.only.iter().find(|name| !names.contains(name)) else {
+            return Ok(());
+        };
+        let nearest = nearest(name, names.iter().map(String::as_str)).unwrap_or_default();
+        Err(format!("nothing broken is named `{name}`; nearest is `{nearest}`"))
     }
 
     /// Runs the right things and the broken ones, some at once; every row is

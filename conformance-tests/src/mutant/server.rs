@@ -143,6 +143,9 @@ impl Server {
         if self.is(Mutation::Banner) {
             println!("mutant: welcome");
         }
+        if self.is(Mutation::AnswersBeforeHello) {
+            self.out.message(&json!({"id": 0, "kind": "miss"}))?;
+        }
         let mut hello = hello_base();
         hello["hooks"] = json!(["want-to-build", "built-a-thing"]);
         hello["max-in-flight"] = 4.into();

@@ -20,7 +20,7 @@ use crate::verdict::{Outcome, Stop, fail, require};
 use crate::wire::strict::Violation;
 
 /// Deadline of an ordinary request.
-pub(crate) const DEADLINE_MS: u64 = 5_000;
+const DEADLINE: Duration = Duration::from_secs(5);
 /// Deadline of a request with a lot to do.
 pub(crate) const LONG_DEADLINE_MS: u64 = 120_000;
 /// A variable that looks like a credential; its value must never come back.
@@ -208,7 +208,7 @@ impl<'a> Bench<'a> {
             "unit": {"name": "foo", "package": "foo", "version": "1.2.3", "origin": "registry",
                      "type": "lib", "emit": ["link", "metadata"], "profile": "debug"},
             "scratch": self.scratch()?,
-            "deadline-ms": DEADLINE_MS,
+            "deadline-ms": self.limit(DEADLINE).as_millis(),
         });
         if let Some(purpose) = entry.purpose {
             request["purpose"] = purpose.into();

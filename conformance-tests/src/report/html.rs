@@ -73,7 +73,7 @@ pub(crate) fn render(report: &Report) -> String {
     for result in bad.into_iter().chain(good) {
         check(&mut html, result, trees);
     }
-    let _ = write!(html, "<script>{SCRIPT}</script></body></html>\n");
+    let _ = writeln!(html, "<script>{SCRIPT}</script></body></html>");
     html
 }
 

@@ -8,15 +8,11 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{Session, describe, unix_ms};
-use crate::evidence::{Direction, scaled};
+use crate::evidence::Direction;
 use crate::process::Output;
 use crate::verdict::Outcome;
 use crate::wire::strict::excerpt;
 
-/// What BH-END-001 grants on top of `drain-ms`.
-const END_GRACE: Duration = Duration::from_secs(1);
-/// Twice the time is given before a plugin is said to hang: the machine may be busy.
-const END_TOLERANCE: u32 = 2;
 /// Time for a process that the plugin started to follow it.
 const RELATIVES_GRACE: Duration = Duration::from_millis(500);
 
@@ -37,7 +33,7 @@ impl Session {
         self.check_leases();
         self.log.note(self.number, "close standard input");
         let drain = Duration::from_millis(self.hello["drain-ms"].as_u64().unwrap_or(0));
-        let limit = scaled((drain + END_GRACE) * END_TOLERANCE, self.patience.factor);
+        let limit = self.patience.end_limit(drain);
         let start = Instant::now();
         self.process.close_input();
         self.read_to_end(start, limit);
@@ -51,6 +47,7 @@ impl Session {
         self.finished = true;
         match status {
             None => {
+                self.patience.hung();
                 let text =
                     format!("still running {} ms after standard input ended", limit.as_millis());
                 self.violate("BH-END-001", text);

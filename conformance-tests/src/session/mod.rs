@@ -27,7 +27,13 @@ use lent::Lent;
 const WAIT: Duration = Duration::from_secs(5);
 /// The same once a plugin has kept the suite waiting [`TIMEOUTS_FORGIVEN`] times.
 const IMPATIENT_WAIT: Duration = Duration::from_millis(700);
+/// Then also what may take longer gets this much at most.
+const IMPATIENT_LONG_WAIT: Duration = Duration::from_secs(5);
 const TIMEOUTS_FORGIVEN: u32 = 3;
+/// What BH-END-001 grants on top of `drain-ms`, twice: the machine may be busy.
+const END_GRACE: Duration = Duration::from_secs(2);
+/// The same for a plugin that has hung as often.
+const IMPATIENT_END_GRACE: Duration = Duration::from_millis(500);
 
 /// How long the suite waits, shared by all sessions of a run.
 #[derive(Debug)]
@@ -35,17 +41,34 @@ pub(crate) struct Patience {
     /// The user's factor for a slow machine.
     pub(crate) factor: f64,
     timeouts: AtomicU32,
+    hangs: AtomicU32,
 }
 
 impl Patience {
     pub(crate) fn new(factor: f64) -> Self {
-        Self { factor, timeouts: AtomicU32::new(0) }
+        Self { factor, timeouts: AtomicU32::new(0), hangs: AtomicU32::new(0) }
     }
 
     /// The time given to an answer that may take `own` at least.
     fn limit(&self, own: Duration) -> Duration {
         let tired = self.timeouts.load(Ordering::Relaxed) >= TIMEOUTS_FORGIVEN;
-        scaled(if tired { IMPATIENT_WAIT.max(own) } else { WAIT.max(own) }, self.factor)
+        let limit = match tired {
+            false => WAIT.max(own),
+            true if own <= scaled(WAIT, self.factor) => IMPATIENT_WAIT,
+            true => IMPATIENT_LONG_WAIT,
+        };
+        scaled(limit, self.factor)
+    }
+
+    /// The time given to a plugin to end that asks for `drain`.
+    fn end_limit(&self, drain: Duration) -> Duration {
+        let tired = self.hangs.load(Ordering::Relaxed) >= TIMEOUTS_FORGIVEN;
+        let grace = if tired { IMPATIENT_END_GRACE } else { END_GRACE };
+        scaled(drain + grace, self.factor)
+    }
+
+    fn hung(&self) {
+        self.hangs.fetch_add(1, Ordering::Relaxed);
     }
 
     fn timed_out(&self) {
