@@ -51,8 +51,26 @@ const PROJECT: &[(&str, &str)] = &[
     ("src/main.rs", "fn main() { print!(\"{}\", mid::mid()); }\n"),
 ];
 
-/// Registry units of the project in one call of Cargo.
+/// The packages of the registry.
 const PACKAGES: [&str; 3] = ["derive", "leaf", "mid"];
+
+/// The index of another registry. Nobody asks it: its packages are in a folder, too.
+const OTHER_INDEX: &str = "sparse+https://registry.invalid/index/";
+/// Its one package.
+const OTHER: &[(&str, &str)] = &[
+    (
+        "over/Cargo.toml",
+        "[package]\nname = 'over'\nversion = '0.2.0'\nedition = '2021'\n\
+         [dependencies]\nleaf = { version = '1', registry-index = 'https://github.com/rust-lang/crates.io-index' }\n",
+    ),
+    ("over/src/lib.rs", "pub fn over() -> u32 { leaf::leaf() }\n"),
+    ("over/.cargo-checksum.json", "{\"files\":{}}"),
+];
+/// A package in a repository.
+const REPOSITORY: &[(&str, &str)] = &[
+    ("Cargo.toml", "[package]\nname = 'gitty'\nversion = '0.5.0'\nedition = '2021'\n"),
+    ("src/lib.rs", "pub fn gitty() -> u32 { 2 }\n"),
+];
 
 fn write(dir: &Path, files: &[(&str, &str)]) {
     for (path, text) in files {
@@ -78,8 +96,13 @@ impl<'s> Machine<'s> {
             let checksums = registry.join(package).join(".cargo-checksum.json");
             fs_err::write(checksums, "{\"files\":{}}").unwrap();
         }
+        let other = dir.join("other-registry");
+        write(&other, OTHER);
         let config = format!(
-            "[source.crates-io]\nreplace-with = 'folder'\n[source.folder]\ndirectory = {registry:?}\n"
+            "[source.crates-io]\nreplace-with = 'folder'\n[source.folder]\ndirectory = {registry:?}\n\
+             [registries.other]\nindex = '{OTHER_INDEX}'\n\
+             [source.other]\nregistry = '{OTHER_INDEX}'\nreplace-with = 'other-folder'\n\
+             [source.other-folder]\ndirectory = {other:?}\n"
         );
         write(&dir, &[("cargo-home/config.toml", &config), ("home/x", ""), ("tmp/x", "")]);
         Self { setup, dir, toolchain: None }
@@ -110,6 +133,7 @@ impl<'s> Machine<'s> {
             .env("HOME", self.dir.join("home"))
             .env("CARGO", cargo)
             .env("CARGO_HOME", self.dir.join("cargo-home"))
+            .env("RUSTUP_HOME", self.dir.join("rustup-home"))
             .env("TMPDIR", self.dir.join("tmp"))
             .env("BUILDHOOK_CACHE_DIR", self.dir.join("cache"))
             .env("BUILDHOOK_HOOK", quoted.join(" "));
@@ -119,9 +143,9 @@ impl<'s> Machine<'s> {
         command.output().unwrap()
     }
 
-    /// One call of Cargo in the project; gives each unit of a registry and its outcome.
+    /// One call of Cargo in the project; gives each unit that is not its own and its outcome.
     fn cargo(&self, hook: &[OsString], args: &[&str]) -> Vec<(String, String)> {
-        let words = [&["run", "--json", "--", env!("CARGO")], args, &["--offline"]].concat();
+        let words = [&["run", "--json", "--", env!("CARGO")], args].concat();
         let output = self.buildhook("project", hook, &words);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{stderr}");
@@ -130,7 +154,7 @@ impl<'s> Machine<'s> {
         let units = units.flat_map(|report| report["units"].as_array().unwrap());
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let mut outcomes: Vec<_> = units
-            .filter(|unit| PACKAGES.iter().any(|package| unit["package"] == *package))
+            .filter(|unit| unit["package"] != "app")
             .map(|unit| {
                 (
                     format!("{} {}", text(&unit["package"]), text(&unit["unit-type"])),
@@ -151,8 +175,7 @@ impl<'s> Machine<'s> {
 
     /// `buildhook warm --json` in an empty folder.
     fn warm(&self, hook: &[OsString], args: &[&str]) -> Value {
-        let output =
-            self.buildhook("home", hook, &[&["warm", "--json", "--offline"], args].concat());
+        let output = self.buildhook("home", hook, &[&["warm", "--json"], args].concat());
         let (stdout, stderr) = (&output.stdout, String::from_utf8_lossy(&output.stderr));
         let summary: Value =
             serde_json::from_slice(stdout).unwrap_or_else(|e| panic!("{e}: {stderr}"));
@@ -234,7 +257,7 @@ fn what_one_machine_misses_another_builds() {
 
     let (store, log) = second.store("warmed");
     let wanted = wants.to_str().unwrap();
-    let summary = second.warm(&store, &["--from", wanted]);
+    let summary = second.warm(&store, &["--offline", "--from", wanted]);
     assert!(!summary["warmed"].as_array().unwrap().is_empty(), "{summary:#}");
     assert!(summary["left-out"]["workspace"].as_u64().unwrap() > 0, "{summary:#}");
     for own in ["app", "buildhook-stand-in"] {
@@ -250,7 +273,7 @@ fn what_one_machine_misses_another_builds() {
     altered_toolchain(&toolchain);
     let named = toolchain.to_str().unwrap();
     let (store, _) = second.store("warmed-for-another-compiler");
-    second.warm(&store, &["--from", wanted, "--toolchain", named]);
+    second.warm(&store, &["--offline", "--from", wanted, "--toolchain", named]);
     first.toolchain = Some(toolchain.clone());
     for call in &calls[..2] {
         first.forget();
@@ -260,11 +283,95 @@ fn what_one_machine_misses_another_builds() {
     // The same from the lock, by the project's own features and profiles.
     let (store, log) = second.store("warmed-from-a-lock");
     let lock = first.dir.join("project/Cargo.lock");
-    let lock = ["--lock", lock.to_str().unwrap(), "--toolchain", named, "--"];
+    let lock = ["--offline", "--lock", lock.to_str().unwrap(), "--toolchain", named, "--"];
     second.warm(&store, &[&lock[..], calls[1]].concat());
     assert!(!was_stored(&log, "app"));
     first.forget();
     first.assert_all_hits(&store, calls[1]);
+}
+
+/// From a repository and from another registry; with the lock, which says where they are.
+#[test]
+fn packages_from_elsewhere_are_built() {
+    let setup = Setup::new();
+    let repository = setup.path("repository");
+    write(&repository, REPOSITORY);
+    for words in [&["init", "-q"][..], &["add", "."], &["commit", "-q", "-m", "one"]] {
+        let mut git = Command::new("git");
+        git.current_dir(&repository).args(["-c", "user.name=a", "-c", "user.email=a@b"]);
+        assert!(git.args(words).status().unwrap().success(), "{words:?}");
+    }
+    let first = Machine::new(&setup, "first");
+    write(&first.dir.join("project"), PROJECT);
+    let manifest = PROJECT[0].1.replace(
+        "mid = '0.1'\n",
+        &format!(
+            "mid = '0.1'\nover = {{ version = '0.2', registry = 'other' }}\n\
+             gitty = {{ git = 'file://{}' }}\n",
+            repository.display()
+        ),
+    );
+    let main = "fn main() { print!(\"{}\", mid::mid() + over::over() + gitty::gitty()); }\n";
+    write(&first.dir.join("project"), &[("Cargo.toml", &manifest), ("src/main.rs", main)]);
+    let wants = setup.path("wants.jsonl");
+    let recording = setup.above("wants", &["--to", wants.to_str().unwrap()], setup.local_dir());
+    let outcomes = first.cargo(&recording, &["build"]);
+    for name in ["gitty lib", "over lib", "mid lib"] {
+        assert!(outcomes.iter().any(|(unit, _)| unit == name), "{outcomes:?}");
+    }
+
+    let second = Machine::new(&setup, "second");
+    let lock = first.dir.join("project/Cargo.lock");
+    let lock = ["--lock", lock.to_str().unwrap()];
+    let (store, _) = second.store("warmed");
+    let summary = second.warm(&store, &[&["--from", wants.to_str().unwrap()], &lock[..]].concat());
+    assert!(!summary["warmed"].as_array().unwrap().is_empty(), "{summary:#}");
+    first.forget();
+    first.assert_all_hits(&store, &["build"]);
+
+    // By the lock alone, with nothing of the project beside it.
+    let alone = second.dir.join("home/Cargo.lock");
+    fs_err::copy(lock[1], &alone).unwrap();
+    let (store, _) = second.store("warmed-from-a-lock");
+    let summary = second.warm(&store, &["--lock", alone.to_str().unwrap()]);
+    let text = summary["warmed"].to_string();
+    for name in ["gitty 0.5.0", "over 0.2.0", "mid 0.1.0"] {
+        assert!(text.contains(name), "{summary:#}");
+    }
+}
+
+#[test]
+fn a_toolchain_is_known_by_the_name_that_rustup_has_for_it() {
+    let setup = Setup::new();
+    let mut first = Machine::new(&setup, "first");
+    write(&first.dir.join("project"), PROJECT);
+    let second = Machine::new(&setup, "second");
+    let toolchain = setup.path("toolchain");
+    altered_toolchain(&toolchain);
+    let linked = Command::new("rustup")
+        .args(["toolchain", "link", "altered"])
+        .arg(&toolchain)
+        .env("RUSTUP_HOME", second.dir.join("rustup-home"))
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .status();
+    if !linked.is_ok_and(|status| status.success()) {
+        return not_run("there is no rustup");
+    }
+    let wants = setup.path("wants.jsonl");
+    let recording = setup.above("wants", &["--to", wants.to_str().unwrap()], setup.local_dir());
+    first.cargo(&recording, &["build"]);
+    let (store, _) = second.store("warmed");
+    let wanted = ["--offline", "--from", wants.to_str().unwrap(), "--toolchain", "altered"];
+    second.warm(&store, &wanted);
+    first.toolchain = Some(toolchain);
+    first.forget();
+    first.assert_all_hits(&store, &["build"]);
+}
+
+/// A part of a test that needs what is not on this machine.
+fn not_run(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "in CI everything is run: {why}");
+    eprintln!("not run: {why}");
 }
 
 /// Mistakes are told before anything is built.
