@@ -42,6 +42,22 @@ pub fn example(name: &str, example: &str) -> PathBuf {
     built(&format!("buildhook-{name}"), Some(example))
 }
 
+/// Runs a plugin through `buildhook-conformance plugin --profile strict`, without the checks
+/// that take seconds or gigabytes.
+///
+/// # Panics
+/// It breaks a rule.
+pub fn assert_strict(command: &[OsString]) {
+    let output = Command::new(program("conformance"))
+        .args(["plugin", "--profile", "strict", "--quick", "--jobs", "2", "--time-factor", "6"])
+        .arg("--")
+        .args(command)
+        .output()
+        .expect("the suite starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
 fn built(package: &str, example: Option<&str>) -> PathBuf {
     /// By package and example.
     type Built = HashMap<(String, Option<String>), PathBuf>;

@@ -1,24 +1,11 @@
 //! The plugins of this repository against `buildhook-conformance plugin --profile strict`, each
 //! in the place that it has in a stack: local-dir as a store, filters above the suite's own
-//! child. Those in other languages are in `languages.rs`, S3 is tested in its own package.
+//! child. Those in other languages are in `languages.rs`.
 
 use std::ffi::OsString;
 use std::process::Command;
 
-use buildhook_stack_tests::{Setup, program, wasm};
-
-/// Checks that take seconds or gigabytes are left out: they are about stores, and local-dir
-/// is run through all of them by hand (see the README of the suite).
-fn assert_strict(command: &[OsString]) {
-    let output = Command::new(program("conformance"))
-        .args(["plugin", "--profile", "strict", "--quick", "--jobs", "2", "--time-factor", "6"])
-        .arg("--")
-        .args(command)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-}
+use buildhook_stack_tests::{Setup, assert_strict, program, wasm};
 
 fn filter(name: &str, arguments: &[&str]) {
     let mut command = vec![program(name).into_os_string()];
@@ -138,7 +125,22 @@ fn tier() {
 fn verify() {
     let setup = Setup::new();
     let (_, trust) = trust(&setup);
-    let verify = program("sign").with_file_name("buildhook-verify");
     let words = ["--trust", &trust, "--", "{child}"].map(OsString::from);
-    assert_strict(&[&[verify.into_os_string()][..], &words].concat());
+    assert_strict(&[&[verifier()][..], &words].concat());
+}
+
+/// Above a signer it has hits, too.
+#[test]
+fn verify_over_sign() {
+    let setup = Setup::new();
+    let (key, trust) = trust(&setup);
+    let mut command = vec![verifier()];
+    command.extend(["--trust", &trust, "--"].map(OsString::from));
+    command.push(program("sign").into());
+    command.extend(["--key-file", &key, "--trust", &trust, "--", "{child}"].map(OsString::from));
+    assert_strict(&command);
+}
+
+fn verifier() -> OsString {
+    program("sign").with_file_name("buildhook-verify").into()
 }
