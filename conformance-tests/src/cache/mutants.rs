@@ -26,7 +26,7 @@ const MUTANTS: &[Mutant] = mutants! {
     "macro-files":
         "macro-reads-file" "macro-looks-for-file" "macro-runs-program" "macro-through-facade"
         "macro-helper-reads-file" "macro-in-program" "macro-file-goes-back"
-        "macro-asks-size" "macro-calls-kernel"
+        "macro-asks-size" "macro-asks-kind" "macro-calls-kernel"
         "registry-macro-reads-user";
     "garbles":
         "other-target-stays-fresh" "touched-sources" "two-different-at-once"
@@ -38,7 +38,7 @@ const MUTANTS: &[Mutant] = mutants! {
         "remap-by-user-kept" "rustdoc" "server-gone" "source-unchanged" "store-removed"
         "target-behind-link" "target-outside" "target-with-blanks" "twin-packages"
         "two-builds-one-target";
-    "macro-folders": "macro-lists-folder";
+    "macro-folders": "macro-lists-folder" "macro-walks-folder";
     "macro-relative-files": "macro-reads-relative";
     "workspace-files": "macro-reads-workspace-file";
     "outside-files": "macro-reads-outside" "source-module-by-path";

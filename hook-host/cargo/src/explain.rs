@@ -133,6 +133,7 @@ fn describe(item: &Item) -> (&'static str, String) {
         Item::Path(path) => ("file", path.display().to_string()),
         Item::Listing(path) => ("folder", path.display().to_string()),
         Item::Resolved(path) => ("link", path.display().to_string()),
+        Item::Metadata(path) => ("metadata", path.display().to_string()),
         Item::Variable(name) | Item::LiteralVariable(name) => ("variable", name.clone()),
         Item::Program(name) => ("program", name.clone()),
         Item::Place(token) => ("place", token.clone()),

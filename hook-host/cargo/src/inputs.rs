@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use buildhook_host::DigestCache;
@@ -41,6 +42,8 @@ pub enum Item {
     Listing(PathBuf),
     /// Where a path leads when all links are followed.
     Resolved(PathBuf),
+    /// What a path is, links not followed, and what its owner may do with what it leads to.
+    Metadata(PathBuf),
     /// A variable's value, in which folders count as tokens.
     Variable(String),
     /// A variable's value to the letter: it may end up in the output.
@@ -63,7 +66,8 @@ pub enum Value {
     Digest(Digest),
     /// A folder where a file was looked for.
     Folder,
-    /// A path or a number, for [`Item::Resolved`], [`Item::Place`] and [`Item::Depth`].
+    /// A path, a number or words, for [`Item::Resolved`], [`Item::Metadata`], [`Item::Place`] and
+    /// [`Item::Depth`].
     Text(String),
     /// A program: where it was found, and its content.
     Program(PathBuf, Digest),
@@ -156,6 +160,7 @@ impl Place<'_> {
                 Err(error) if is_absence(&error) => Ok(Value::Absent),
                 Err(error) => Err(error),
             },
+            Item::Metadata(path) => metadata(&self.resolve(path)?),
             Item::Variable(name) => self.variable(name, true),
             Item::LiteralVariable(name) => self.variable(name, false),
             Item::Program(word) => match self.env.find_program(word, self.cwd) {
@@ -209,11 +214,35 @@ fn listing(folder: &Path) -> io::Result<Value> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry?;
-        let kind = if entry.file_type()?.is_dir() { "/" } else { "" };
+        // Who walks folders without following links tells a link from what it leads to.
+        let kind = match entry.file_type()? {
+            kind if kind.is_dir() => "/",
+            kind if kind.is_symlink() => "@",
+            _ => "",
+        };
         names.push([entry.file_name().as_encoded_bytes(), kind.as_bytes(), b"\n"].concat());
     }
     names.sort();
     Ok(Value::Digest(Digest::of(&names.concat())))
+}
+
+/// Times are left out, and the permissions of others, which follow the umask of whoever made the
+/// file: with them hardly two machines would share an entry.
+fn metadata(path: &Path) -> io::Result<Value> {
+    const OWNER: u32 = 0o700;
+    let kind = match fs_err::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => "link",
+        Ok(metadata) if metadata.is_dir() => "folder",
+        Ok(_) => "file",
+        Err(error) if is_absence(&error) => return Ok(Value::Absent),
+        Err(error) => return Err(error),
+    };
+    let permissions = match fs_err::metadata(path) {
+        Ok(metadata) => format!("{:o}", metadata.permissions().mode() & OWNER),
+        Err(error) if is_absence(&error) => "to nothing".to_owned(),
+        Err(error) => return Err(error),
+    };
+    Ok(Value::Text(format!("{kind} {permissions}")))
 }
 
 fn is_absence(error: &io::Error) -> bool {
@@ -273,6 +302,15 @@ mod tests {
         assert_eq!(value(Item::Path("/dev/null".into())), None);
         assert_eq!(value(Item::Path("/.buildhook/nowhere/x".into())), None);
         assert_eq!(value(Item::Listing(token(""))), digest("file\n"));
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        assert_eq!(value(Item::Listing(token(""))), digest("file\nlink@\n"));
+        let told = |text: &str| Some(Value::Text(text.to_owned()));
+        fs_err::set_permissions(at("file"), std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(value(Item::Metadata(token("file"))), told("file 600"));
+        assert_eq!(value(Item::Metadata(token("link"))), told("link 600"));
+        assert_eq!(value(Item::Metadata(token("none"))), Some(Value::Absent));
+        fs_err::remove_file(at("file")).unwrap();
+        assert_eq!(value(Item::Metadata(token("link"))), told("link to nothing"));
         assert_eq!(value(Item::Variable("AT".to_owned())), digest("/.buildhook/workspace/x"));
         let literal = folder.path().join("x");
         assert_eq!(

@@ -202,13 +202,14 @@ fn root(token: &'static str, path: &Path) -> Root {
 
 /// Cargo's target (or build) folder above an output folder.
 ///
-/// Cargo marks it with `CACHEDIR.TAG`; without the mark the layout decides:
+/// Cargo marks it with `CACHEDIR.TAG`, and for another platform also `<target>/<triple>`; without
+/// the mark the layout decides:
 /// `<target>[/triple]/<profile>/{deps,examples,build/<package>-<hash>}`.
 fn target_root(out_dir: &Path) -> PathBuf {
     const MAX_LEVELS: usize = 6;
     let marked = |folder: &&Path| folder.join("CACHEDIR.TAG").exists();
     if let Some(folder) = out_dir.ancestors().take(MAX_LEVELS).find(marked) {
-        return folder.to_owned();
+        return folder.parent().filter(marked).unwrap_or(folder).to_owned();
     }
     let levels = match out_dir.file_name().and_then(|name| name.to_str()) {
         Some("deps" | "examples") => 2,

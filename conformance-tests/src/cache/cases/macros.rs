@@ -185,6 +185,41 @@ pub(super) const CASES: &[Case] = &[
         ..MACRO
     },
     Case {
+        id: "zoo/macro-asks-kind",
+        claim: "Whether a file that a macro looks at is a symbolic link is an input.",
+        files: &[
+            (
+                "mac/src/lib.rs",
+                expands_to!(
+                    r#"let path = package() + "/hidden.txt";
+                    std::fs::symlink_metadata(path).unwrap().is_symlink().to_string()"#
+                ),
+            ),
+            ("part/hidden.txt", "one"),
+            ("part/other.txt", "one"),
+        ],
+        script: Script::Change(&[Link { at: "part/hidden.txt", to: "other.txt" }]),
+        ..MACRO
+    },
+    Case {
+        id: "zoo/macro-walks-folder",
+        claim: "Whether a file of a folder that a macro walks is a symbolic link is an input.",
+        files: &[
+            (
+                "mac/src/lib.rs",
+                expands_to!(
+                    r#"let entries = std::fs::read_dir(package() + "/pages").unwrap();
+                    let kinds = entries.map(|entry| entry.unwrap().file_type().unwrap());
+                    kinds.filter(|kind| kind.is_symlink()).count().to_string()"#
+                ),
+            ),
+            ("part/pages/a.html", "a"),
+            ("part/other.html", "a"),
+        ],
+        script: Script::Change(&[Link { at: "part/pages/a.html", to: "../other.html" }]),
+        ..MACRO
+    },
+    Case {
         id: "zoo/macro-calls-kernel",
         claim: "A file that a macro reads with system calls of its own, past libc, is an input.",
         needs: &[Need::Host("x86_64-unknown-linux-gnu")],

@@ -15,9 +15,9 @@
 //! What cannot be described refuses the unit, by name. Nothing is guessed.
 //!
 //! Known gaps: system calls made without libc by a library that a tool loads (a macro that
-//! holds one is refused); the times and permissions of a file that a macro asks for; what a
-//! macro learns from the compiler itself (`Span::local_file`), where the search of the outputs
-//! for folders is the guard.
+//! holds one is refused); the times of a file that a macro asks for, and what others than its
+//! owner may do with it; what a macro learns from the compiler itself (`Span::local_file`),
+//! where the search of the outputs for folders is the guard.
 
 mod actors;
 
@@ -303,6 +303,10 @@ impl<'a> Analysis<'a> {
                 self.unicode(path)?;
                 seen.add(Item::Resolved(token.clone()), &self.actors.name(actor, event));
                 self.place(path, &self.actors.name(actor, event), seen);
+            }
+            if event.op == Op::Stat && found && !self.is_uninteresting(path) {
+                self.unicode(path)?;
+                seen.add(Item::Metadata(token.clone()), &self.actors.name(actor, event));
             }
         } else if self.is_incremental(path) {
             if event.op == Op::Read && found {
