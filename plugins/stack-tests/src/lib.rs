@@ -13,6 +13,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use buildhook_sdk::testing::{Fixture, Session};
 use serde_json::Value;
 
+pub mod hostile;
 pub mod wasm;
 
 /// The executable of the package `buildhook-<name>`.
@@ -74,7 +75,7 @@ fn build(package: &str, example: Option<&str>) -> PathBuf {
         Some(example) => command.args(["--example", example]),
         None => command.arg("--bins"),
     };
-    if profile_folder().ends_with("release") {
+    if is_release() {
         command.arg("--release");
     }
     executables(&mut command)
@@ -89,6 +90,11 @@ fn profile_folder() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows itself");
     let profile = test.parent().and_then(Path::parent).expect("deps lies in the profile's folder");
     profile.to_owned()
+}
+
+/// Whether this is a benchmark.
+fn is_release() -> bool {
+    profile_folder().ends_with("release")
 }
 
 fn target_folder() -> PathBuf {

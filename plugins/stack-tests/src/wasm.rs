@@ -20,17 +20,18 @@ const WASI_HEADERS: &str = "/usr/include/wasm32-wasi";
 /// It cannot be built.
 #[must_use]
 pub fn runner() -> PathBuf {
-    static RUNNER: LazyLock<PathBuf> = LazyLock::new(|| {
-        let mut command = cargo_build();
-        // Together, as in a build of the whole workspace: the same features of wasmtime.
-        command.args(["--package", "buildhook-wasm", "--package", "buildhook-wasm-compile"]);
-        command.arg("--bins");
-        if crate::profile_folder().ends_with("release") {
-            command.arg("--release");
-        }
-        named(&executables(&mut command), "buildhook-wasm")
-    });
-    RUNNER.clone()
+    // One after the other: in one build Cargo would give both the compiler's code.
+    let _ = compiler();
+    crate::program("wasm")
+}
+
+/// The executable `buildhook-wasm-compile`.
+///
+/// # Panics
+/// It cannot be built.
+#[must_use]
+pub fn compiler() -> PathBuf {
+    crate::program("wasm-compile")
 }
 
 /// The plugin or example `name` as a module: `local-dir`, `only`, `shelf`, `wasm-hostile`.
@@ -98,7 +99,8 @@ pub fn has_clang() -> bool {
 
 fn build_guests(packages: &[&str], what: &[&str]) -> Vec<PathBuf> {
     let mut command = cargo_build();
-    command.args(["--target", "wasm32-wasip1", "--profile", "guest"]).args(what);
+    let profile = if crate::is_release() { "release" } else { "guest" };
+    command.args(["--target", "wasm32-wasip1", "--profile", profile]).args(what);
     for package in packages {
         command.args(["--package", &format!("buildhook-{package}")]);
     }

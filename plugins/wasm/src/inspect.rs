@@ -1,32 +1,25 @@
 //! `buildhook-wasm inspect`: what a module imports, and a policy that would do.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
-use buildhook_wasm_engine::{ModuleKey, Modules, engine, load};
+use buildhook_wasm_engine::{engine, load};
 
+use crate::modules::Ready;
 use crate::runner::refusal;
 
-/// The report on the module with `key`, whose compiled form is in `cache`.
+/// The report on `module`.
 ///
 /// # Errors
 /// It cannot be loaded; in words.
-pub(crate) fn describe(
-    cache: &Path,
-    key: &ModuleKey,
-    digest: &blake3::Hash,
-) -> Result<String, String> {
+pub(crate) fn describe(module: Ready) -> Result<String, String> {
     let engine = engine().map_err(|error| format!("{error:#}"))?;
-    let kept = Modules::open(cache)
-        .and_then(|modules| modules.find(key))
-        .map_err(|error| error.to_string())?
-        .ok_or("the compiled module has gone")?;
-    let module = load(&engine, &kept).map_err(|error| format!("{error:#}"))?;
+    let digest = module.digest;
+    let module = load(&engine, module.compiled).map_err(|error| format!("{error:#}"))?;
     let imports: Vec<(String, String)> = module
         .imports()
         .map(|import| (import.module().to_owned(), import.name().to_owned()))
         .collect();
-    Ok(report(&imports, module.get_export("_start").is_some(), digest))
+    Ok(report(&imports, module.get_export("_start").is_some(), &digest))
 }
 
 fn report(imports: &[(String, String)], is_command: bool, digest: &blake3::Hash) -> String {

@@ -25,7 +25,7 @@ use buildhook_sdk::filter::Depth;
 use buildhook_sdk::{EXIT_FAULT, EXIT_USAGE, StartError, cli};
 
 use policy::Policy;
-use supervisor::{Sandbox, Setup};
+use supervisor::{Idle, Sandbox, Setup};
 
 const NAME: &str = "wasm";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -93,9 +93,12 @@ fn start(mut arguments: Vec<OsString>) -> Result<Sandbox, StartError> {
     let next = split.map(|split| arguments.split_off(split).split_off(1));
     let args: Args = cli::parse_from(arguments)?;
     let program = program()?;
+    // It gets ready on another processor while this one reads and checks.
+    let runner = Idle::start(&program)
+        .map_err(|error| StartError::Child(format!("starting the runner: {error}")))?;
     let cache = cache_dir(args.cache_dir)?;
     let policy = Policy::read(&args.policy, &cache)?;
-    let (module, _) =
+    let module =
         modules::ensure(&args.plugin, policy.module, &cache, &modules::compiler_beside(&program))?;
     let mut env = Vec::new();
     for name in &policy.env {
@@ -113,6 +116,7 @@ fn start(mut arguments: Vec<OsString>) -> Result<Sandbox, StartError> {
     let depth = Depth::new(std::env::var_os(Depth::VARIABLE))?;
     Sandbox::start(Setup {
         program,
+        runner,
         cache,
         module,
         policy,
@@ -134,8 +138,8 @@ fn inspect(arguments: Vec<OsString>) -> Result<(), (u8, String)> {
     };
     let cache = cache_dir(args.cache_dir).map_err(usage)?;
     let compiler = modules::compiler_beside(&program().map_err(usage)?);
-    let (key, digest) = modules::ensure(&args.plugin, None, &cache, &compiler).map_err(usage)?;
-    let text = inspect::describe(&cache, &key, &digest).map_err(|why| (EXIT_FAULT, why))?;
+    let module = modules::ensure(&args.plugin, None, &cache, &compiler).map_err(usage)?;
+    let text = inspect::describe(module).map_err(|why| (EXIT_FAULT, why))?;
     print!("{text}");
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use buildhook_sdk::StartError;
-use buildhook_wasm_engine::{ModuleKey, Modules, ModulesError};
+use buildhook_wasm_engine::{ModuleKey, Modules, ModulesError, Sound};
 
 use crate::policy::Module;
 
@@ -16,8 +16,15 @@ const MAX_COMPILED_BYTES: u64 = 256 << 20;
 /// What every module in binary form begins with.
 const MAGIC: &[u8] = b"\0asm\x01\0\0\0";
 
-/// Makes sure that the compiled form of the module at `path` is in `cache`; returns its key
-/// and the digest of the module.
+/// A module that can be run.
+pub(crate) struct Ready {
+    /// The digest of the module itself.
+    pub(crate) digest: blake3::Hash,
+    pub(crate) key: ModuleKey,
+    pub(crate) compiled: Sound,
+}
+
+/// The module at `path` with its compiled form in `cache`, which is made if need be.
 ///
 /// # Errors
 /// [`StartError::Config`]: it is no module, not the one that the policy names, or cannot be
@@ -27,8 +34,9 @@ pub(crate) fn ensure(
     expected: Option<Module>,
     cache: &Path,
     compiler: &Path,
-) -> Result<(ModuleKey, blake3::Hash), StartError> {
+) -> Result<Ready, StartError> {
     let wrong = |what: String| StartError::Config(format!("{}: {what}", path.display()));
+    let not_kept = |error: ModulesError| StartError::Config(error.to_string());
     let wasm = read(path).map_err(wrong)?;
     let digest = blake3::hash(&wasm);
     if let Some(Module(expected)) = expected
@@ -36,20 +44,20 @@ pub(crate) fn ensure(
     {
         return Err(wrong(format!("it is blake3:{digest}, the policy allows blake3:{expected}")));
     }
-    let key = ModuleKey::of(&wasm);
-    let modules = Modules::open(cache).map_err(|error| StartError::Config(error.to_string()))?;
+    let key = ModuleKey::of(&digest);
+    let modules = Modules::open(cache).map_err(not_kept)?;
     match modules.find(&key) {
-        Ok(Some(_)) => return Ok((key, digest)),
+        Ok(Some(compiled)) => return Ok(Ready { digest, key, compiled }),
         Ok(None) => {}
         // It is made anew, which heals it.
         Err(ModulesError::Damaged(path)) => {
             eprintln!("buildhook-wasm: {} is damaged: compiling again", path.display());
         }
-        Err(error) => return Err(StartError::Config(error.to_string())),
+        Err(error) => return Err(not_kept(error)),
     }
     let compiled = compile(&wasm, compiler).map_err(wrong)?;
-    modules.keep(&key, &compiled).map_err(|error| StartError::Config(error.to_string()))?;
-    Ok((key, digest))
+    let compiled = modules.keep(&key, &compiled).map_err(not_kept)?;
+    Ok(Ready { digest, key, compiled })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -2,14 +2,15 @@
 //!
 //! A program of its own, so that what runs guests holds no compiler, and so that a module that
 //! makes the compiler eat time or memory ends a process that can be lost. It reads standard
-//! input, writes standard output, opens nothing, and gives itself limits first. Exit codes: 0
-//! done, 1 the module was not compiled, with the reason on standard error.
+//! input, writes standard output, opens nothing, gives itself limits first, and ends with the
+//! process that started it. Exit codes: 0 done, 1 the module was not compiled, with the reason on
+//! standard error.
 
 use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
 
 use buildhook_wasm_engine::{compile, compiler};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The largest module, in bytes. Checked again by `buildhook-wasm`.
 const MAX_MODULE_BYTES: u64 = 64 << 20;
@@ -36,9 +37,14 @@ fn run() -> Result<(), String> {
         (Resource::Core, 0),
         (Resource::Fsize, 0),
     ] {
-        setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })
+        // Never above what this process was started with.
+        let limit = Some(getrlimit(resource).maximum.map_or(limit, |maximum| maximum.min(limit)));
+        setrlimit(resource, Rlimit { current: limit, maximum: limit })
             .map_err(|error| format!("setting a limit: {error}"))?;
     }
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(|error| format!("being ended with buildhook-wasm: {error}"))?;
     let mut wasm = Vec::new();
     std::io::stdin()
         .take(MAX_MODULE_BYTES + 1)

@@ -27,5 +27,9 @@ pub(crate) fn config() -> Config {
     config.max_wasm_stack(STACK_BYTES);
     // A reason that names the functions on the stack would hold the guest's words.
     config.wasm_backtrace_max_frames(None);
+    // What only debuggers and backtraces read is larger than the code, and registering it takes
+    // longer than everything else about loading.
+    config.native_unwind_info(false);
+    config.generate_address_map(false);
     config
 }

@@ -6,7 +6,7 @@
 //!   ([`Modules`]), under a name that stands for the module's content, the version of wasmtime
 //!   and the machine's kind;
 //! - it is loaded from there alone, after owner, mode and a digest over name and content have
-//!   been compared.
+//!   been compared; the digest by the supervisor, which tells the runner what file that was.
 //!
 //! Known gap: a program of the same person can write to that folder, as it can to any other
 //! program that they run.
@@ -20,7 +20,7 @@ mod compile;
 
 pub use config::{STACK_BYTES, engine};
 pub use load::load;
-pub use modules::{ModuleKey, Modules, ModulesError};
+pub use modules::{Identity, ModuleKey, Modules, ModulesError, Sound};
 
 #[cfg(feature = "compiler")]
 pub use compile::{compile, compiler};

@@ -6,6 +6,7 @@
 //! DIR/modules/tmp-…      one that is being written
 //! ```
 
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 /// it with the lock file; wasmtime itself compares it again on loading.
 const WASMTIME: &str = "48.0.8";
 /// Changed with the engine's configuration or the form of the files.
-const FORM: &str = "buildhook-wasm 2026-11 module, form 1";
+const FORM: &str = "buildhook-wasm 2026-11 module, form 2";
 /// The largest compiled module, in bytes: a dozen times that of the largest plugin here.
 const MAX_COMPILED_BYTES: u64 = 256 << 20;
 /// Everything but the owner's own rights.
@@ -27,14 +28,14 @@ const OTHERS: u32 = 0o077;
 pub struct ModuleKey(blake3::Hash);
 
 impl ModuleKey {
-    /// The key of the module `wasm`.
+    /// The key of the module with this digest.
     #[must_use]
-    pub fn of(wasm: &[u8]) -> Self {
+    pub fn of(module: &blake3::Hash) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key(FORM);
         for part in [WASMTIME, std::env::consts::ARCH, std::env::consts::OS] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }
-        hasher.update(wasm);
+        hasher.update(module.as_bytes());
         Self(hasher.finalize())
     }
 
@@ -53,12 +54,33 @@ impl ModuleKey {
 
 /// Compiled code that lies where only this user writes, and is whole.
 #[derive(Debug)]
-pub struct Sound(Vec<u8>);
+pub struct Sound {
+    pub(crate) file: File,
+    identity: Identity,
+}
 
 impl Sound {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
+    /// What tells another process that it has the same file before it, unchanged.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
     }
+}
+
+/// A file and the state that it is in: device, inode, size, and both times of change. Whatever
+/// writes to it changes the last of them, which no program can set.
+pub type Identity = [i64; 7];
+
+fn identity(meta: &std::fs::Metadata) -> Identity {
+    [
+        meta.dev() as i64,
+        meta.ino() as i64,
+        meta.len() as i64,
+        meta.mtime(),
+        meta.mtime_nsec(),
+        meta.ctime(),
+        meta.ctime_nsec(),
+    ]
 }
 
 /// Why a module cannot be kept or had.
@@ -100,38 +122,46 @@ impl Modules {
         Ok(Self { dir: modules })
     }
 
-    /// The compiled form of the module, if it is here.
+    /// The compiled form of the module, if it is here; reads it whole.
     ///
     /// # Errors
     /// What is here is not private, or damaged.
     pub fn find(&self, key: &ModuleKey) -> Result<Option<Sound>, ModulesError> {
         let path = self.path(key);
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let opened =
-            fs_err::OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(&path);
-        let file = match opened {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
-        };
-        let meta = file.metadata()?;
-        check(&path, &meta, false)?;
+        let Some((mut file, meta)) = open(&path)? else { return Ok(None) };
         let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
-        file.take(MAX_COMPILED_BYTES).read_to_end(&mut bytes)?;
-        let Some(split) = bytes.len().checked_sub(blake3::OUT_LEN) else {
-            return Err(ModulesError::Damaged(path));
-        };
-        let digest = bytes.split_off(split);
-        if digest != seal(key, &bytes).as_bytes() {
+        (&mut file).take(MAX_COMPILED_BYTES).read_to_end(&mut bytes)?;
+        let sealed = bytes.split_last_chunk::<{ blake3::OUT_LEN }>();
+        if sealed.is_none_or(|(code, digest)| *digest != *seal(key, code).as_bytes()) {
             return Err(ModulesError::Damaged(path));
         }
-        Ok(Some(Sound(bytes)))
+        Ok(Some(Sound { file, identity: identity(&meta) }))
     }
 
-    /// Keeps `compiled`, which the compiler has made of the module with this key.
+    /// [`find`](Self::find) for what another process has found: not read again while it is as
+    /// it was.
     ///
     /// # Errors
-    /// It cannot be written, or is too large.
-    pub fn keep(&self, key: &ModuleKey, compiled: &[u8]) -> Result<(), ModulesError> {
+    /// Those of [`find`](Self::find).
+    pub fn find_again(
+        &self,
+        key: &ModuleKey,
+        found: &Identity,
+    ) -> Result<Option<Sound>, ModulesError> {
+        match open(&self.path(key))? {
+            Some((file, meta)) if identity(&meta) == *found => {
+                Ok(Some(Sound { file, identity: *found }))
+            }
+            // Somebody else has compiled it, too.
+            _ => self.find(key),
+        }
+    }
+
+    /// Keeps `compiled`, which the compiler has made of the module with this key, and finds it.
+    ///
+    /// # Errors
+    /// It cannot be written, or is too large; or those of [`find`](Self::find).
+    pub fn keep(&self, key: &ModuleKey, compiled: &[u8]) -> Result<Sound, ModulesError> {
         if compiled.len() as u64 > MAX_COMPILED_BYTES - blake3::OUT_LEN as u64 {
             return Err(io::Error::from(io::ErrorKind::FileTooLarge).into());
         }
@@ -152,12 +182,25 @@ impl Modules {
             // The error that counts is the first one.
             let _ = fs_err::remove_file(&temporary);
         })?;
-        Ok(())
+        self.find(key)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound).into())
     }
 
     fn path(&self, key: &ModuleKey) -> PathBuf {
         self.dir.join(key.0.to_hex().as_str())
     }
+}
+
+/// Opens a file of the folder, if it is there, and makes sure that it is private.
+fn open(path: &Path) -> Result<Option<(File, std::fs::Metadata)>, ModulesError> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let opened = fs_err::OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
+    let file = match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?.into_file(),
+    };
+    let meta = file.metadata()?;
+    check(path, &meta, false)?;
+    Ok(Some((file, meta)))
 }
 
 /// What stands behind the code: bound to the key, so that one file is no good as another.
@@ -186,6 +229,10 @@ mod tests {
 
     use super::*;
 
+    fn key(module: &[u8]) -> ModuleKey {
+        ModuleKey::of(&blake3::hash(module))
+    }
+
     #[test]
     fn the_version_is_that_of_the_lock_file() {
         let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../Cargo.lock");
@@ -197,10 +244,11 @@ mod tests {
     fn only_what_was_kept_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let modules = Modules::open(&dir.path().join("private")).unwrap();
-        let (key, other) = (ModuleKey::of(b"module"), ModuleKey::of(b"other"));
+        let (key, other) = (key(b"module"), key(b"other"));
         assert!(modules.find(&key).unwrap().is_none());
         modules.keep(&key, b"code").unwrap();
-        assert_eq!(modules.find(&key).unwrap().unwrap().bytes(), b"code");
+        let found = modules.find(&key).unwrap().unwrap().identity();
+        assert_eq!(modules.find_again(&key, &found).unwrap().unwrap().identity(), found);
 
         // Another module's code, a changed byte, a short file.
         fs_err::copy(modules.path(&key), modules.path(&other)).unwrap();
@@ -209,6 +257,7 @@ mod tests {
         bytes[0] ^= 1;
         fs_err::write(modules.path(&key), &bytes).unwrap();
         assert!(matches!(modules.find(&key), Err(ModulesError::Damaged(_))));
+        assert!(matches!(modules.find_again(&key, &found), Err(ModulesError::Damaged(_))));
         fs_err::write(modules.path(&key), &bytes[..5]).unwrap();
         assert!(matches!(modules.find(&key), Err(ModulesError::Damaged(_))));
     }
@@ -217,7 +266,7 @@ mod tests {
     fn what_others_may_use_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let modules = Modules::open(&dir.path().join("private")).unwrap();
-        let key = ModuleKey::of(b"module");
+        let key = key(b"module");
         modules.keep(&key, b"code").unwrap();
         let mode = |path: &Path, mode| {
             fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();

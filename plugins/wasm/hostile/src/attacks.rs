@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{FromRawFd as _, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::CWD;
 use serde_json::Value;
@@ -30,6 +30,9 @@ pub(crate) fn run(name: &str, arguments: &[String], request: &Value) -> io::Resu
         "link" => fs::hard_link(path, second).map(none),
         "symlink" => rustix::fs::symlinkat(path, CWD, second).map(none).map_err(Into::into),
         "remove" => fs::remove_file(path).map(none),
+        "mkdir" => fs::create_dir(path).map(none),
+        "rmdir" => fs::remove_dir(path).map(none),
+        "touch" => File::open(path)?.set_modified(SystemTime::UNIX_EPOCH).map(none),
         "list" => Ok(format!(
             "{:?}",
             fs::read_dir(path)?.flatten().map(|e| e.file_name()).collect::<Vec<_>>()
@@ -53,11 +56,13 @@ pub(crate) fn run(name: &str, arguments: &[String], request: &Value) -> io::Resu
         "folders" => nest(path, number(second)),
         "storm" => storm(),
         "buffer" => buffer(path, number(second)),
-        "close-stdout" => {
+        "replace-stdout" => {
             close_stdout();
+            // It gets the number that is free.
+            std::mem::forget(File::create(path)?);
             Ok(String::new())
         }
-        "clock" => Ok(format!("{:?}", std::time::SystemTime::now())),
+        "clock" => Ok(format!("{:?}", SystemTime::now())),
         "random" => Ok(random()),
         "panic" => panic!("as asked"),
         _ => Err(io::Error::other("an attack that nobody knows")),

@@ -1,9 +1,10 @@
 //! The runner: the process in which guests run.
 //!
 //! It is this same program, started by the supervisor with `--serve`, an empty environment and
-//! three descriptors. The first line on its standard input is its [`Spec`]; everything after it
-//! is the guest's. It loads the compiled module, gives up what it does not need any more, and
-//! runs the guest, whose standard input and output are its own.
+//! three descriptors. It makes its engine while the supervisor still reads and checks. The first
+//! line on its standard input is its [`Spec`]; everything after it is the guest's. It loads the
+//! compiled module, gives up what it does not need any more, and runs the guest, whose standard
+//! input and output are its own.
 //!
 //! It is trusted to do that, and to nothing else: when the guest has it in its hands, what is
 //! left are the limits in [`confine`] and the supervisor, which kills it at the deadline.
@@ -54,6 +55,7 @@ pub(crate) struct Guest {
 
 /// Runs guests until standard input ends. The error is for people.
 pub(crate) fn serve() -> Result<(), String> {
+    confine::end_with_parent()?;
     let stdio = |fd: BorrowedFd<'_>| {
         fd.try_clone_to_owned().map(Into::into).map_err(|error| format!("the streams: {error}"))
     };
@@ -62,10 +64,12 @@ pub(crate) fn serve() -> Result<(), String> {
     let output = Output::unbounded(stdio(std::io::stdout().as_fd())?);
     let errors = Output::bounded(stdio(std::io::stderr().as_fd())?);
 
+    let host = Host::new();
     let line = input.line().map_err(|error| format!("reading the specification: {error}"))?;
     let line = line.ok_or("there is no specification")?;
     let spec: Spec = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
-    let outcome = Runner::start(spec, busy, input, output.clone(), errors)
+    let outcome = host
+        .and_then(|host| Runner::start(host, spec, busy, input, output.clone(), errors))
         .and_then(|runner| runner.run_all());
     if let Err(why) = &outcome {
         let error = ErrorBody::session(ErrorKind::Other, why.clone());
@@ -77,6 +81,21 @@ pub(crate) fn serve() -> Result<(), String> {
     }
     // The supervisor has it from that line.
     Ok(())
+}
+
+/// What is the same for all guests.
+struct Host {
+    engine: Engine,
+    linker: Linker<Guest>,
+}
+
+impl Host {
+    fn new() -> Result<Self, String> {
+        let engine = engine().map_err(|error| format!("the engine: {error:#}"))?;
+        let mut linker = Linker::new(&engine);
+        guard::add_to_linker(&mut linker).map_err(|error| format!("linking: {error:#}"))?;
+        Ok(Self { engine, linker })
+    }
 }
 
 struct Runner {
@@ -91,23 +110,21 @@ struct Runner {
 
 impl Runner {
     fn start(
+        host: Host,
         spec: Spec,
         busy: Arc<Busy>,
         input: Input,
         output: Output,
         errors: Output,
     ) -> Result<Self, String> {
-        let engine = engine().map_err(|error| format!("the engine: {error:#}"))?;
+        let Host { engine, linker } = host;
         let module = load_kept(&engine, &spec)?;
         for import in module.imports() {
             if let Some(why) = refusal(import.module(), import.name()) {
                 return Err(why);
             }
         }
-        let mut linker = Linker::new(&engine);
-        let pre = guard::add_to_linker(&mut linker)
-            .and_then(|()| linker.instantiate_pre(&module))
-            .map_err(|error| format!("linking: {error:#}"))?;
+        let pre = linker.instantiate_pre(&module).map_err(|error| format!("linking: {error:#}"))?;
         confine::confine(&spec)?;
         Ok(Self { spec, engine, pre, busy, input, output, errors })
     }
@@ -211,10 +228,10 @@ impl Runner {
 fn load_kept(engine: &Engine, spec: &Spec) -> Result<Module, String> {
     let key = ModuleKey::from_hex(&spec.module).ok_or("the module's key is none")?;
     let kept = Modules::open(&spec.cache)
-        .and_then(|modules| modules.find(&key))
+        .and_then(|modules| modules.find_again(&key, &spec.compiled))
         .map_err(|error| error.to_string())?
         .ok_or("the compiled module has gone")?;
-    load(engine, &kept).map_err(|error| format!("loading the module: {error:#}"))
+    load(engine, kept).map_err(|error| format!("loading the module: {error:#}"))
 }
 
 /// Whether the way an instance ended is none to speak of, or why it is.

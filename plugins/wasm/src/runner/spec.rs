@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use buildhook_wasm_engine::Identity;
 use serde::{Deserialize, Serialize};
 
 /// All that a guest is given, and where it ends.
@@ -12,6 +13,8 @@ pub(crate) struct Spec {
     pub(crate) cache: PathBuf,
     /// The module's key there.
     pub(crate) module: String,
+    /// The file that the supervisor has found whole under it.
+    pub(crate) compiled: Identity,
     /// The guest's arguments, its name first.
     pub(crate) arguments: Vec<String>,
     /// Its environment.

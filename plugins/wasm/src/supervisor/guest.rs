@@ -66,20 +66,29 @@ impl Checked for Spec {
     }
 }
 
-impl Guest {
-    /// Starts a runner and tells it what it has to know.
-    pub(super) fn start(program: &Path, spec: &Spec, next: Option<&Next>) -> Result<Self, Fault> {
+/// A runner that waits to be told what to do. Killed when dropped.
+pub(crate) struct Idle(Peer);
+
+impl Idle {
+    /// Starts `program`, which is this one, as a runner.
+    pub(crate) fn start(program: &Path) -> std::io::Result<Self> {
         let mut command = Command::new(program);
         // wasmtime-wasi's runtime would start a thread for each processor.
         command.arg(SERVE).env_clear().env("TOKIO_WORKER_THREADS", "1").current_dir("/");
-        let mut peer = Peer::start(command)?;
+        Peer::start(command).map(Self)
+    }
+
+    /// Tells it what it has to know; from then on it has a guest.
+    pub(super) fn tell(self, spec: &Spec, next: Option<&Next>) -> Result<Guest, Fault> {
+        let mut guest = Guest { peer: self.0, hello: None, last_id: 0 };
         let told = Message::of(spec).map_err(|error| Fault::Gone(error.to_string()))?;
-        peer.send(&told, Deadline::within(TELL_LIMIT))?;
-        let mut guest = Self { peer, hello: None, last_id: 0 };
+        guest.peer.send(&told, Deadline::within(TELL_LIMIT))?;
         guest.introduce(next)?;
         Ok(guest)
     }
+}
 
+impl Guest {
     /// The hello of the instance at work.
     pub(super) fn hello(&mut self, deadline: Deadline) -> Result<&Hello, Fault> {
         if self.hello.is_none() {

@@ -15,11 +15,12 @@ use std::time::Duration;
 use buildhook_protocol::{Answer, Hello, Hook, Message};
 use buildhook_sdk::filter::{Depth, HOP, HOP_NEXT, Next};
 use buildhook_sdk::{About, Built, Call, Deadline, Done, Error, Plugin, StartError, Want};
-use buildhook_wasm_engine::ModuleKey;
 use serde_json::Value;
 
+use crate::modules::Ready;
 use crate::policy::{Access, Lifetime, Policy, REQUEST, SCRATCH, Source};
 use crate::runner::{Folder, Spec};
+pub(crate) use guest::Idle;
 use guest::{Fault, Guest};
 use offer::Offers;
 use stage::Stage;
@@ -43,10 +44,12 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(60);
 pub(crate) struct Setup {
     /// This program: the runner is it, too.
     pub(crate) program: PathBuf,
+    /// The first runner.
+    pub(crate) runner: Idle,
     /// The private folder.
     pub(crate) cache: PathBuf,
-    /// The compiled module in it.
-    pub(crate) module: ModuleKey,
+    /// The module whose compiled form is in it.
+    pub(crate) module: Ready,
     pub(crate) policy: Policy,
     /// The guest's arguments, its name first.
     pub(crate) arguments: Vec<String>,
@@ -87,8 +90,8 @@ impl Sandbox {
         let offers = Offers::new(&spec.folders, setup.policy.output)
             .map_err(|error| child(format!("opening the granted folders: {error}")))?;
         let next = setup.next.as_deref().map(|next| Next::start(next, setup.depth)).transpose()?;
-        let mut guest = Guest::start(&setup.program, &spec, next.as_ref())
-            .map_err(|fault| child(fault.to_string()))?;
+        let mut guest =
+            setup.runner.tell(&spec, next.as_ref()).map_err(|fault| child(fault.to_string()))?;
         let hello = guest.hello(Deadline::within(HELLO_LIMIT)).cloned();
         let hello = hello.map_err(|fault| match fault {
             Fault::Config(why) => StartError::Config(why),
@@ -130,7 +133,7 @@ impl Sandbox {
         let deadline = call.deadline.sooner();
         let mut guest = match state.guest.take() {
             Some(guest) => guest,
-            None => Guest::start(&self.program, &self.spec, self.next.as_ref())?,
+            None => Idle::start(&self.program)?.tell(&self.spec, self.next.as_ref())?,
         };
         let hello = guest.hello(deadline.min(Deadline::within(HELLO_LIMIT)))?;
         if hello.hooks != self.hello.hooks {
@@ -352,7 +355,8 @@ fn spec(setup: &Setup, stage: &Stage) -> Spec {
     }
     Spec {
         cache: setup.cache.clone(),
-        module: setup.module.to_hex(),
+        module: setup.module.key.to_hex(),
+        compiled: setup.module.compiled.identity(),
         arguments,
         env: setup.env.clone(),
         folders,
