@@ -158,7 +158,10 @@ fn a_second_machine_builds_nothing() {
     let output = build(third.path(), &host, &server, "AKIAUNKNOWN");
     assert!(!outcomes(&output).iter().any(|(_, outcome)| outcome == "hit"));
     let said = format!("{output:?}");
-    assert!(said.contains("said: buildhook-s3: ") || server.is_other, "people are told: {said}");
+    assert!(
+        said.contains("correct AWS_ACCESS_KEY_ID") || server.is_other,
+        "people are told: {said}"
+    );
     assert!(!said.contains(&server.secret), "{said}");
 }
 
