@@ -43,6 +43,10 @@ fn build(setup: &Setup, dir: &Path, hook: &[OsString], name: &str) -> String {
     for folder in ["home", "cache", "tmp"] {
         fs_err::create_dir_all(setup.path(folder)).unwrap();
     }
+    // A sandbox that is built without optimisation starts slowly on a busy machine.
+    let config = setup.path("config.toml");
+    let limits = "[limits]\nhello-ms = 60000\nwant-to-build-ms = 60000\nbuilt-a-thing-ms = 60000\n";
+    fs_err::write(&config, limits).unwrap();
     let output = Command::new(host())
         .args(["run", "--"])
         .arg(cargo)
@@ -54,6 +58,7 @@ fn build(setup: &Setup, dir: &Path, hook: &[OsString], name: &str) -> String {
         .env("CARGO_HOME", dir.join("cargo-home"))
         .env("TMPDIR", setup.path("tmp"))
         .env("BUILDHOOK_CACHE_DIR", setup.path("cache"))
+        .env("BUILDHOOK_CONFIG", config)
         .env("BUILDHOOK_HOOK", quoted.join(" "))
         .output()
         .unwrap();
