@@ -16,7 +16,6 @@
 mod pack;
 
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
@@ -47,9 +46,6 @@ struct Args {
     #[arg(long, value_name = "SIZE", value_parser = cli::parse_bytes,
           default_value_t = DEFAULT_MAX_SIZE_BYTES)]
     max_size: u64,
-    /// The next plugin and its arguments.
-    #[arg(last = true, required = true, value_name = "NEXT")]
-    _next: Vec<OsString>,
 }
 
 struct Compress {

@@ -14,7 +14,6 @@
 
 mod log;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,9 +33,6 @@ struct Args {
     /// The file to append to.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
-    /// The next plugin and its arguments.
-    #[arg(last = true, required = true, value_name = "NEXT")]
-    _next: Vec<OsString>,
 }
 
 impl Filter for Log {

@@ -11,7 +11,6 @@
 
 mod policy;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use buildhook_sdk::filter::{self, Depth, Filter, Next};
@@ -29,9 +28,6 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 struct Args {
     #[command(flatten)]
     policy: Policy,
-    /// The next plugin and its arguments.
-    #[arg(last = true, required = true, value_name = "NEXT")]
-    _next: Vec<OsString>,
 }
 
 impl Filter for Policy {

@@ -4,7 +4,6 @@
 //! It keeps an honest host from writing, no more: whoever can start the next plugin can
 //! start it without this one. A store that must not be written needs its own protection.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use buildhook_sdk::About;
@@ -17,11 +16,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Lets nothing be stored in the next plugin.
 #[derive(Debug, clap::Parser)]
 #[command(name = "buildhook-readonly", version)]
-struct Args {
-    /// The next plugin and its arguments.
-    #[arg(last = true, required = true, value_name = "NEXT")]
-    _next: Vec<OsString>,
-}
+struct Args {}
 
 struct ReadOnly;
 

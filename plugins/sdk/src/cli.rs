@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{Arg, Parser, value_parser};
 
 use crate::StartError;
 
@@ -23,13 +23,37 @@ pub fn parse<A: Parser>() -> Result<A, StartError> {
 pub fn parse_from<A: Parser>(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<A, StartError> {
-    A::try_parse_from(arguments).map_err(|error| {
-        let text = error.render().to_string();
-        match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => StartError::Help(text),
-            _ => StartError::Config(text.trim().trim_start_matches("error: ").to_owned()),
-        }
-    })
+    A::try_parse_from(arguments).map_err(start_error)
+}
+
+/// The arguments of a filter, the program's name first: an `A`, and the command of the next
+/// plugin, which must stand after `--`.
+///
+/// # Errors
+/// Those of [`parse`].
+pub fn parse_filter<A: Parser>(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<(A, Vec<OsString>), StartError> {
+    const NEXT: &str = "NEXT";
+    let next = Arg::new(NEXT)
+        .help("The next plugin and its arguments")
+        .last(true)
+        .required(true)
+        .num_args(1..)
+        .value_parser(value_parser!(OsString));
+    let mut command = A::command().arg(next);
+    let mut matches = command.try_get_matches_from_mut(arguments).map_err(start_error)?;
+    let next = matches.remove_many(NEXT).unwrap_or_default().collect();
+    let own = A::from_arg_matches_mut(&mut matches);
+    own.map(|own| (own, next)).map_err(|error| start_error(error.format(&mut command)))
+}
+
+fn start_error(error: clap::Error) -> StartError {
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => StartError::Help(text),
+        _ => StartError::Config(text.trim().trim_start_matches("error: ").to_owned()),
+    }
 }
 
 /// A number of bytes with an optional unit: `20GB`, `512 MiB`, `1000`. For `value_parser`.

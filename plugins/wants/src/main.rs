@@ -25,7 +25,6 @@
 mod file;
 mod units;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -52,9 +51,6 @@ struct Args {
     /// When the file would grow above this, it is renamed to FILE.1 and begun anew.
     #[arg(long, value_name = "SIZE", default_value = "16MB", value_parser = max_size)]
     max_size: u64,
-    /// The next plugin and its arguments.
-    #[arg(last = true, required = true, value_name = "NEXT")]
-    _next: Vec<OsString>,
 }
 
 struct Wants {

@@ -18,11 +18,7 @@ use crate::{About, Built, Call, Error, StartError};
 /// use buildhook_sdk::{About, protocol::Hook};
 ///
 /// #[derive(clap::Parser)]
-/// struct Args {
-///     /// The next plugin and its arguments.
-///     #[arg(last = true, required = true)]
-///     _next: Vec<std::ffi::OsString>,
-/// }
+/// struct Args {}
 ///
 /// struct ReadOnly;
 ///

@@ -72,10 +72,9 @@ impl Next {
 /// `--` in them. `depth` is the value of [`Depth::VARIABLE`].
 ///
 /// # Errors
-/// Those of [`cli::parse`] and of [`Next::start`].
+/// Those of [`cli::parse_filter`] and of [`Next::start`].
 pub fn start<A: clap::Parser>(depth: Option<OsString>) -> Result<(A, Next), StartError> {
-    let arguments = cli::parse()?;
-    let command: Vec<_> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
+    let (arguments, command) = cli::parse_filter(std::env::args_os())?;
     Ok((arguments, Next::start(&command, Depth::new(depth)?)?))
 }
 

@@ -52,9 +52,6 @@ struct Args {
     #[arg(long, value_name = "DAYS", default_value_t = DEFAULT_LIFETIME_DAYS,
           value_parser = clap::value_parser!(u64).range(1..=3650))]
     lifetime_days: u64,
-    /// The next plugin and its arguments.
-    #[arg(last = true, required = true, value_name = "NEXT")]
-    _next: Vec<OsString>,
 }
 
 struct Sign {

@@ -7,7 +7,6 @@
 //! It offers no `built-a-thing`: an entry that is stored without a signature would never be
 //! given back. Who has a private key puts `buildhook-sign --trust FILE` in its place.
 
-use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,9 +29,6 @@ struct Args {
     /// So many different operators must have signed the same files.
     #[arg(long, value_name = "N", default_value = "1")]
     require: NonZeroUsize,
-    /// The next plugin and its arguments.
-    #[arg(last = true, required = true, value_name = "NEXT")]
-    _next: Vec<OsString>,
 }
 
 struct Verify {
