@@ -244,7 +244,13 @@ fn what_one_machine_misses_another_builds() {
     let mut first = Machine::new(&setup, "first");
     write(&first.dir.join("project"), PROJECT);
     let second = Machine::new(&setup, "second");
-    let calls: [&[&str]; 3] = [&["build"], &["build", "--release"], &["check"]];
+    let calls: [&[&str]; 4] = [
+        &["build"],
+        &["build", "--release"],
+        &["check"],
+        // The flags of the project are then those of the target's units alone.
+        &["build", "--target", "wasm32-wasip1"],
+    ];
 
     let wants = setup.path("wants.jsonl");
     let recording = setup.above("wants", &["--to", wants.to_str().unwrap()], setup.local_dir());
