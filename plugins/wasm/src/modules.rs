@@ -1,6 +1,7 @@
 //! From a `.wasm` file to its compiled form in the private folder.
 
-use std::io::{Read as _, Write as _};
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,7 +15,7 @@ const MAX_MODULE_BYTES: u64 = 64 << 20;
 /// The largest compiled module that is read from the compiler.
 const MAX_COMPILED_BYTES: u64 = 256 << 20;
 /// What every module in binary form begins with.
-const MAGIC: &[u8] = b"\0asm\x01\0\0\0";
+const MAGIC: [u8; 8] = *b"\0asm\x01\0\0\0";
 
 /// A module that can be run.
 pub(crate) struct Ready {
@@ -37,8 +38,8 @@ pub(crate) fn ensure(
 ) -> Result<Ready, StartError> {
     let wrong = |what: String| StartError::Config(format!("{}: {what}", path.display()));
     let not_kept = |error: ModulesError| StartError::Config(error.to_string());
-    let wasm = read(path).map_err(wrong)?;
-    let digest = blake3::hash(&wasm);
+    let mut file = open(path).map_err(wrong)?;
+    let digest = digest(&mut file).map_err(wrong)?;
     if let Some(Module(expected)) = expected
         && expected != digest
     {
@@ -55,23 +56,44 @@ pub(crate) fn ensure(
         }
         Err(error) => return Err(not_kept(error)),
     }
+    let wasm = read_again(&mut file, &digest).map_err(wrong)?;
     let compiled = compile(&wasm, compiler).map_err(wrong)?;
     let compiled = modules.keep(&key, &compiled).map_err(not_kept)?;
     Ok(Ready { digest, key, compiled })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+fn open(path: &Path) -> Result<File, String> {
+    let mut file = File::open(path).map_err(|error| error.to_string())?;
     if !file.metadata().is_ok_and(|meta| meta.is_file()) {
         return Err("it is no file".to_owned());
     }
-    let mut wasm = Vec::new();
-    file.take(MAX_MODULE_BYTES + 1).read_to_end(&mut wasm).map_err(|error| error.to_string())?;
-    if wasm.len() as u64 > MAX_MODULE_BYTES {
+    let mut magic = [0; MAGIC.len()];
+    if file.read_exact(&mut magic).is_err() || magic != MAGIC {
+        return Err("it is no WebAssembly module (compiled forms are never taken)".to_owned());
+    }
+    Ok(file)
+}
+
+/// In pieces: whoever has it compiled already need not have it in memory.
+fn digest(file: &mut File) -> Result<blake3::Hash, String> {
+    let mut hasher = blake3::Hasher::new();
+    file.rewind()
+        .and_then(|()| hasher.update_reader(file.take(MAX_MODULE_BYTES + 1)).map(|_| ()))
+        .map_err(|error| error.to_string())?;
+    if hasher.count() > MAX_MODULE_BYTES {
         return Err(format!("it is larger than {MAX_MODULE_BYTES} bytes"));
     }
-    if !wasm.starts_with(MAGIC) {
-        return Err("it is no WebAssembly module (compiled forms are never taken)".to_owned());
+    Ok(hasher.finalize())
+}
+
+/// The content that had this digest.
+fn read_again(file: &mut File, digest: &blake3::Hash) -> Result<Vec<u8>, String> {
+    let mut wasm = Vec::new();
+    file.rewind()
+        .and_then(|()| file.take(MAX_MODULE_BYTES).read_to_end(&mut wasm))
+        .map_err(|error| error.to_string())?;
+    if blake3::hash(&wasm) != *digest {
+        return Err("it was changed while it was read".to_owned());
     }
     Ok(wasm)
 }

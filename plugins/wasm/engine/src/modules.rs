@@ -129,10 +129,16 @@ impl Modules {
     pub fn find(&self, key: &ModuleKey) -> Result<Option<Sound>, ModulesError> {
         let path = self.path(key);
         let Some((mut file, meta)) = open(&path)? else { return Ok(None) };
-        let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
-        (&mut file).take(MAX_COMPILED_BYTES).read_to_end(&mut bytes)?;
-        let sealed = bytes.split_last_chunk::<{ blake3::OUT_LEN }>();
-        if sealed.is_none_or(|(code, digest)| *digest != *seal(key, code).as_bytes()) {
+        let sealed = meta.len().checked_sub(blake3::OUT_LEN as u64);
+        let Some(length) = sealed.filter(|_| meta.len() <= MAX_COMPILED_BYTES) else {
+            return Err(ModulesError::Damaged(path));
+        };
+        // In pieces: memory that is new to the process costs more than the digest.
+        let mut hasher = sealer(key);
+        hasher.update_reader((&mut file).take(length))?;
+        let mut seal = Vec::with_capacity(blake3::OUT_LEN);
+        (&mut file).take(meta.len()).read_to_end(&mut seal)?;
+        if seal != hasher.finalize().as_bytes() {
             return Err(ModulesError::Damaged(path));
         }
         Ok(Some(Sound { file, identity: identity(&meta) }))
@@ -175,7 +181,7 @@ impl Modules {
             .open(&temporary)
             .and_then(|mut file| {
                 file.write_all(compiled)?;
-                file.write_all(seal(key, compiled).as_bytes())
+                file.write_all(sealer(key).update(compiled).finalize().as_bytes())
             })
             .and_then(|()| fs_err::rename(&temporary, self.path(key)));
         written.inspect_err(|_| {
@@ -203,9 +209,9 @@ fn open(path: &Path) -> Result<Option<(File, std::fs::Metadata)>, ModulesError> 
     Ok(Some((file, meta)))
 }
 
-/// What stands behind the code: bound to the key, so that one file is no good as another.
-fn seal(key: &ModuleKey, compiled: &[u8]) -> blake3::Hash {
-    blake3::Hasher::new_keyed(key.0.as_bytes()).update(compiled).finalize()
+/// Makes what stands behind the code: bound to the key, so that one file is no good as another.
+fn sealer(key: &ModuleKey) -> blake3::Hasher {
+    blake3::Hasher::new_keyed(key.0.as_bytes())
 }
 
 fn check(path: &Path, meta: &std::fs::Metadata, is_folder: bool) -> Result<(), ModulesError> {

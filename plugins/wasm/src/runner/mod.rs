@@ -131,6 +131,11 @@ impl Runner {
 
     /// One instance after the other, until standard input ends.
     fn run_all(&self) -> Result<(), String> {
+        // Each call of WASI is a future that is ready at once. Without a runtime of ours,
+        // wasmtime-wasi polls it on one with threads, which costs more than most calls.
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.map_err(|error| format!("the runtime: {error}"))?;
+        let _entered = runtime.enter();
         self.busy.begin();
         self.start_clock()?;
         loop {
