@@ -3,6 +3,7 @@
 //! child. Those in other languages are in `languages.rs`.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::Command;
 
 use buildhook_stack_tests::{Setup, assert_strict, program, wasm};
@@ -39,6 +40,26 @@ exec "$wasm" --policy "$store/policy" --cache-dir "$cache" "$module" --dir /stor
     command.extend([wasm::runner().into(), wasm::cache().into()]);
     command.extend(["{store}".into(), wasm::guest("local-dir").into()]);
     assert_strict(&command);
+}
+
+fn filter_in_the_sandbox(module: &Path, arguments: &[&str]) {
+    let setup = Setup::new();
+    // A quick guest that an unoptimised runtime runs beside other tests.
+    let mut command = setup.sandboxed("time-ms = 60000\n", module, arguments);
+    command.extend(["--", "{child}"].map(OsString::from));
+    assert_strict(&command);
+}
+
+#[test]
+fn only_in_the_sandbox() {
+    filter_in_the_sandbox(&wasm::guest("only"), &["--not-crate", "mine"]);
+}
+
+#[test]
+fn compress_in_the_sandbox() {
+    if let Some(module) = wasm::compress() {
+        filter_in_the_sandbox(&module, &[]);
+    }
 }
 
 #[test]

@@ -35,6 +35,9 @@ pub(super) enum Fault {
     /// The next plugin failed.
     #[error("{0}")]
     Next(String),
+    /// The next plugin did not answer in time.
+    #[error("the next plugin did not answer in time")]
+    NextLate,
     /// It has failed too often.
     #[error("the guest has failed too often and is left alone")]
     GivenUp,

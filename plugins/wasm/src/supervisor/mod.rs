@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use buildhook_protocol::{Answer, Hello, Hook, Message};
-use buildhook_sdk::filter::{Depth, HOP, HOP_NEXT, Next};
+use buildhook_protocol::{Answer, Hello, Hook, Message, Reason, ReasonCode};
+use buildhook_sdk::filter::{ChildError, Depth, HOP, HOP_NEXT, Next};
 use buildhook_sdk::{About, Built, Call, Deadline, Done, Error, Plugin, StartError, Want};
 use serde_json::Value;
 
@@ -106,7 +106,7 @@ impl Sandbox {
     }
 
     /// The guest's answer, in the host's words. A guest that fails is gone.
-    fn ask(&self, call: &Call) -> Result<Message, String> {
+    fn ask(&self, call: &Call) -> Result<Message, Reason> {
         let mut state = self.state();
         let outcome = self.ask_in(&mut state, call);
         if let Err(error) = state.stage.clear() {
@@ -120,8 +120,15 @@ impl Sandbox {
             Err(fault) => {
                 // Dropped is killed.
                 state.guest = None;
-                state.faults += 1;
-                Err(fault.to_string())
+                let code = match fault {
+                    // No fault of the guest (BH-FILT-011).
+                    Fault::NextLate => ReasonCode::TIMEOUT,
+                    _ => {
+                        state.faults += 1;
+                        REASON
+                    }
+                };
+                Err(Reason::new(code, fault.to_string()))
             }
         }
     }
@@ -180,14 +187,14 @@ impl Plugin for Sandbox {
     fn want_to_build(&self, call: &Call) -> Result<Want, Error> {
         Ok(match self.ask(call) {
             Ok(answer) => Want::Forwarded(answer),
-            Err(why) => Want::miss(REASON, why),
+            Err(reason) => Want::Miss(reason),
         })
     }
 
     fn built_a_thing(&self, call: &Call, _: &Built) -> Result<Done, Error> {
         Ok(match self.ask(call) {
             Ok(answer) => Done::Forwarded(answer),
-            Err(why) => Done::declined(REASON, why),
+            Err(reason) => Done::refused(reason),
         })
     }
 
@@ -271,9 +278,10 @@ impl Turn<'_> {
         };
         self.offer(&mut message)?;
         lend(&mut message);
-        let mut answer = next
-            .exchange_by(message, self.deadline)
-            .map_err(|error| Fault::Next(error.to_string()))?;
+        let mut answer = next.exchange_by(message, self.deadline).map_err(|error| match error {
+            ChildError::TimedOut => Fault::NextLate,
+            error => Fault::Next(error.to_string()),
+        })?;
         let members = answer.members_mut();
         members.insert("id".to_owned(), id.into());
         members.insert(HOP.to_owned(), HOP_NEXT.into());
