@@ -59,6 +59,22 @@ pub fn assert_strict(command: &[OsString]) {
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// `command` as words, with no variables but its own.
+#[must_use]
+pub fn words(command: &Command) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec!["env".into(), "-i".into()];
+    for (name, value) in command.get_envs() {
+        let Some(value) = value else { continue };
+        let mut word = name.to_owned();
+        word.push("=");
+        word.push(value);
+        words.push(word);
+    }
+    words.push(command.get_program().to_owned());
+    words.extend(command.get_args().map(OsString::from));
+    words
+}
+
 fn built(package: &str, example: Option<&str>) -> PathBuf {
     /// By package and example.
     type Built = HashMap<(String, Option<String>), PathBuf>;

@@ -1,6 +1,7 @@
 //! The real executable against real servers: Redis, memcached, and lighttpd for WebDAV.
 #![cfg(unix)]
 
+mod conformance;
 mod faults;
 mod machines;
 mod server;

@@ -35,7 +35,10 @@ pub(crate) struct Around {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
     Plain,
+    /// A local store before the bucket.
     Buildhook,
+    /// The local store alone.
+    Local,
     Sccache,
 }
 
@@ -44,6 +47,7 @@ impl Tool {
         match self {
             Self::Plain => "plain",
             Self::Buildhook => "buildhook",
+            Self::Local => "local-dir",
             Self::Sccache => "sccache",
         }
     }
@@ -94,7 +98,8 @@ impl<'a> Machine<'a> {
                 run(self.command("cargo").args(["build", "--offline"]));
                 (0, 0, String::new())
             }
-            Tool::Buildhook => self.with_buildhook(),
+            Tool::Buildhook => self.with_buildhook(&self.tier()),
+            Tool::Local => self.with_buildhook(&quoted(&self.local_dir())),
             Tool::Sccache => self.with_sccache(),
         };
         Built { tool, wall: start.elapsed(), hits, misses, said }
@@ -105,18 +110,13 @@ impl<'a> Machine<'a> {
         fs::remove_dir_all(self.checkout().join("target")).expect("there is one");
     }
 
-    fn with_buildhook(&self) -> (u64, u64, String) {
-        let tier = format!(
-            "'{}' --drain-ms {DRAIN_MS} '{}'",
-            self.around.programs.join("buildhook-tier").display(),
-            self.root.join("tiers.toml").display()
-        );
+    fn with_buildhook(&self, hook: &str) -> (u64, u64, String) {
         let mut command = self.command(self.around.programs.join("buildhook"));
         command
             .args(["run", "--json", "--", "cargo", "build", "--offline"])
             .env("BUILDHOOK_CACHE_DIR", self.root.join("state"))
             .env("BUILDHOOK_CONFIG", self.root.join("settings.toml"))
-            .env("BUILDHOOK_HOOK", tier);
+            .env("BUILDHOOK_HOOK", hook);
         let stderr = String::from_utf8_lossy(&run(&mut command).stderr).into_owned();
         let summary: Value =
             serde_json::from_str(stderr.trim_end().lines().last().unwrap_or_default())
@@ -187,28 +187,43 @@ impl<'a> Machine<'a> {
         self.root.join("checkout")
     }
 
+    fn program(&self, name: &str) -> String {
+        self.around.programs.join(name).display().to_string()
+    }
+
+    fn local_dir(&self) -> [String; 3] {
+        let store = self.root.join("store").display().to_string();
+        [self.program("buildhook-local-dir"), "--dir".to_owned(), store]
+    }
+
+    fn tier(&self) -> String {
+        let tiers = self.root.join("tiers.toml").display().to_string();
+        let drain = format!("--drain-ms={DRAIN_MS}");
+        quoted(&[self.program("buildhook-tier"), drain, tiers])
+    }
+
     /// A local store before the bucket.
     fn tiers(&self) -> String {
-        let program = |name: &str| self.around.programs.join(name).display().to_string();
         let mut s3 = vec![
-            program("buildhook-s3"),
+            self.program("buildhook-s3"),
             format!("--bucket={BUCKET}"),
             format!("--endpoint=http://{}", self.address),
             format!("--drain-ms={DRAIN_MS}"),
             "--summary".to_owned(),
         ];
         s3.extend(self.around.options.iter().cloned());
-        let local = [
-            program("buildhook-local-dir"),
-            "--dir".to_owned(),
-            self.root.join("store").display().to_string(),
-        ];
+        let local = self.local_dir();
         format!(
             "[[tier]]\nname = 'local'\nplugin = {local:?}\nread = true\nwrite = true\n\
              back-fill = true\n\n[[tier]]\nname = 'bucket'\nplugin = {s3:?}\nread = true\n\
              write = true\nback-fill = false\nbackground = true\ntimeout-ms = {WAIT_MS}\n"
         )
     }
+}
+
+/// A command line of these words.
+fn quoted(words: &[String]) -> String {
+    words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ")
 }
 
 fn run(command: &mut Command) -> Output {

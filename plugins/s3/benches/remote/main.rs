@@ -1,7 +1,7 @@
 //! Real builds over a bucket that is near or far: a first machine that fills it, a second one
 //! by another user (another checkout folder, another `CARGO_HOME`) that has nothing but the
-//! bucket, the same once more with what it has now, beside plain Cargo and, when it is on
-//! PATH, sccache with the same server.
+//! bucket, the same once more with what it has now, with its local store alone, and once more,
+//! beside plain Cargo and, when it is on PATH, sccache with the same server.
 //!
 //! ```sh
 //! cargo build --release -p buildhook -p buildhook-local-dir -p buildhook-tier -p buildhook-s3
@@ -130,19 +130,24 @@ fn measure(
     let root = tempfile::tempdir().expect("a temporary folder");
     let first = Machine::new(around, &root.path().join("first/work"), address);
     let second = Machine::new(around, &root.path().join("second/home/ada/deeper"), address);
-    let steps: &[(&'static str, &Machine<'_>)] = match tool {
-        Tool::Plain => &[("builds", &first)],
-        Tool::Buildhook => &[
-            ("fills the bucket", &first),
-            ("another machine, first time", &second),
-            ("another machine, second time", &second),
+    let steps: &[(&'static str, &Machine<'_>, Tool)] = match tool {
+        Tool::Plain => &[("builds", &first, tool)],
+        Tool::Buildhook | Tool::Local => &[
+            ("fills the bucket", &first, Tool::Buildhook),
+            ("another machine, first time", &second, Tool::Buildhook),
+            ("another machine, second time", &second, Tool::Buildhook),
+            ("the same with its local store alone", &second, Tool::Local),
+            ("another machine, third time", &second, Tool::Buildhook),
         ],
-        Tool::Sccache => &[("fills the bucket", &first), ("same folder, no local cache", &first)],
+        Tool::Sccache => &[
+            ("fills the bucket", &first, tool),
+            ("same folder, no local cache", &first, tool),
+        ],
     };
-    for (what, machine) in steps {
+    for (what, machine, tool) in steps {
         let (up, down) = traffic();
         let requests = server.requests();
-        let built = machine.build(tool);
+        let built = machine.build(*tool);
         let (up_bytes, down_bytes) = (traffic().0 - up, traffic().1 - down);
         let requests = server.requests() - requests;
         eprintln!("round {round}: {:9} {what:30} {:8.2} s", tool.name(), built.wall.as_secs_f64());

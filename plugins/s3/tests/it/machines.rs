@@ -3,9 +3,10 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use buildhook_stack_tests::host;
 use serde_json::Value;
 
 use super::proxy::{Link, Proxy};
@@ -26,39 +27,6 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("app/src/main.rs", "fn main() { println!(\"{}\", middle::text()); }\n"),
 ];
-
-/// The host, built by the same Cargo into the same target folder as this test, with the
-/// person's wrappers and flags out of the way.
-fn host() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let mut command = Command::new(env!("CARGO"));
-    command
-        .args(["build", "--quiet", "--package=buildhook", "--bins", "--message-format=json"])
-        .arg("--target-dir")
-        .arg(profile.parent().unwrap())
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stderr(Stdio::inherit());
-    if profile.ends_with("release") {
-        command.arg("--release");
-    }
-    for (variable, _) in std::env::vars_os() {
-        let text = variable.to_string_lossy();
-        let touches = ["CARGO_BUILD_", "CARGO_TARGET_", "CARGO_PROFILE_", "BUILDHOOK_"];
-        let is = ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "RUSTC"];
-        if is.contains(&&*text) || touches.iter().any(|prefix| text.starts_with(prefix)) {
-            command.env_remove(&variable);
-        }
-    }
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "building the host");
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .find(|path| path.file_stem().is_some_and(|stem| stem == "buildhook"))
-        .expect("the package has an executable")
-}
 
 fn toolchain() -> PathBuf {
     let output = Command::new("rustc").arg("--print=sysroot").output().unwrap();
@@ -165,6 +133,28 @@ fn a_second_machine_builds_nothing() {
     assert!(!said.contains(&server.secret), "{said}");
 }
 
+/// Whoever can write to the bucket, or a bad disk, costs compilations and nothing else.
+#[test]
+fn what_was_changed_in_the_bucket_is_built_again() {
+    let (server, host) = (Server::start(), host());
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    outcomes(&build(first.path(), &host, &server, &server.access_key));
+    let folders = ["outputs", "inputs", "blobs"].map(|folder| format!("machines/v1/{folder}"));
+    for object in folders.iter().flat_map(|folder| server.objects(folder)) {
+        let mut content = server.objects.read(&object);
+        let middle = content.len() / 2;
+        content[middle] ^= 1;
+        server.objects.write(&object, &content);
+    }
+    let output = build(second.path(), &host, &server, &server.access_key);
+    assert_eq!(outcomes(&output), all("miss"), "{}", String::from_utf8_lossy(&output.stderr));
+    let app = second.path().join("some/checkout/target/debug/app");
+    assert_eq!(Command::new(app).output().unwrap().stdout, b"42!\n");
+    // And heals it.
+    let third = tempfile::tempdir().unwrap();
+    assert_eq!(outcomes(&build(third.path(), &host, &server, &server.access_key)), all("hit"));
+}
+
 /// With the limits that users get: whatever the link does, the build succeeds, nothing wrong is
 /// restored, and it takes little longer.
 #[test]
@@ -182,6 +172,7 @@ fn a_bad_link_costs_a_build_seconds() {
         Link::BreaksAfter(10_000),
         Link::Trickles,
         Link::Silent,
+        Link::VanishesAfter(10_000),
         Link::Answers(500, "InternalError"),
         Link::Answers(503, "SlowDown"),
         Link::Answers(429, "TooManyRequests"),

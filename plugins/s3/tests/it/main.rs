@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 mod ahead;
+mod conformance;
 mod faults;
 mod machines;
 mod objects;

@@ -27,6 +27,8 @@ pub(crate) enum Link {
     Trickles,
     /// Nothing comes back.
     Silent,
+    /// After this many bytes the server has gone for good.
+    VanishesAfter(usize),
 }
 
 /// Listens as long as the test runs; each connection gets the next of the planned links, and
@@ -37,6 +39,8 @@ pub(crate) struct Proxy {
 }
 
 struct Shared {
+    /// Where it listens.
+    address: SocketAddr,
     server: SocketAddr,
     planned: Mutex<VecDeque<Link>>,
     usual: Mutex<Option<Link>>,
@@ -49,6 +53,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
+            address,
             server,
             planned: Mutex::new(planned.iter().copied().collect()),
             usual: Mutex::new(Some(usual)),
@@ -72,13 +77,7 @@ impl Proxy {
 
     /// From now on nobody listens, and what is open breaks.
     pub(crate) fn vanish(&self) {
-        self.shared.usual.lock().unwrap().take();
-        self.shared.planned.lock().unwrap().clear();
-        // Wakes the listener, which goes.
-        let _ = TcpStream::connect(self.address);
-        for socket in self.shared.open.lock().unwrap().drain(..) {
-            let _ = socket.shutdown(Shutdown::Both);
-        }
+        self.shared.vanish();
     }
 }
 
@@ -107,6 +106,10 @@ impl Shared {
             Link::Elsewhere(region) => {
                 answer(client, 400, "AuthorizationHeaderMalformed", region);
             }
+            Link::VanishesAfter(bytes) => {
+                self.relay(client, bytes, PIECE_BYTES);
+                self.vanish();
+            }
             Link::Resets => {}
             Link::Silent => {
                 // Until the client gives up.
@@ -114,6 +117,16 @@ impl Shared {
             }
         }
         let _ = client.shutdown(Shutdown::Both);
+    }
+
+    fn vanish(&self) {
+        self.usual.lock().unwrap().take();
+        self.planned.lock().unwrap().clear();
+        // Wakes the listener, which goes.
+        let _ = TcpStream::connect(self.address);
+        for socket in self.open.lock().unwrap().drain(..) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
     }
 
     fn relay(&self, client: &TcpStream, limit: usize, piece: usize) {
