@@ -139,10 +139,9 @@ fn measure(
             ("the same with its local store alone", &second, Tool::Local),
             ("another machine, third time", &second, Tool::Buildhook),
         ],
-        Tool::Sccache => &[
-            ("fills the bucket", &first, tool),
-            ("same folder, no local cache", &first, tool),
-        ],
+        Tool::Sccache => {
+            &[("fills the bucket", &first, tool), ("same folder, no local cache", &first, tool)]
+        }
     };
     for (what, machine, tool) in steps {
         let (up, down) = traffic();
