@@ -65,21 +65,22 @@ const MUTANTS: &[Mutant] = mutants! {
         "link-compiler-path";
     "link-arguments": "link-arg-itself";
     "response-files": "rustflags-response-file";
-    "target-description": "target-json";
+    "target-description": "target-json" "target-json-same-time";
     "machine": "target-cpu-native";
     "compiler": "compiler-replaced";
     "sysroot":
         "sysroot-replaced" "sysroot-elsewhere" "sysroot-by-flag" "standard-sources-appear";
     "stdin": "probe-from-stdin";
     "variables":
-        "macro-reads-variable" "macro-reads-unset-variable" "macro-takes-environment" "env"
+        "macro-reads-variable" "macro-reads-unset-variable" "macro-takes-environment"
+        "macro-through-two-facades" "env"
         "option-env-appears" "option-env-goes" "option-env-empty" "build-script-env"
         "build-script-undeclared-file" "build-script-undeclared-variable";
     "package-variables":
         "macro-reads-package-variable" "env-of-package" "env-of-cargo";
     "bootstrap": "rustc-bootstrap" "rustc-bootstrap-other-crate";
     "unstable-flags": "unstable-flag" "unknown-flag";
-    "cfg": "features" "build-script-cfg" "rustflags-cfg";
+    "cfg": "features" "features-of-dependency" "build-script-cfg" "rustflags-cfg";
     "codegen-flags":
         "rustflags-target-feature" "target-cpu" "opt-level" "debuginfo" "coverage" "lto"
         "profile-debug-assertions" "profile-overflow-checks" "profile-panic" "profile-strip"
@@ -87,7 +88,8 @@ const MUTANTS: &[Mutant] = mutants! {
     "emit": "check-then-build";
     "tests": "test-after-build" "check-build-mixed";
     "edition": "edition";
-    "lints": "lint-level-flag" "lint-level-deny" "lint-table" "check-cfg" "cap-lints";
+    "lints": "lint-level-flag" "lint-level-deny" "lint-table" "check-cfg" "check-cfg-table"
+        "cap-lints";
     "diagnostic-form": "diagnostic-format" "diagnostic-width";
     "remap": "remap-by-user";
     "clippy-files":
@@ -113,19 +115,20 @@ const MUTANTS: &[Mutant] = mutants! {
     "loses-sidecars":
         "split-debuginfo-unpacked" "split-debuginfo-packed" "emit-assembly" "save-temps";
     "loses-dep-info": "outputs-complete" "fresh-after-hit" "outputs-uplifted";
-    "loses-empty": "check-all-targets";
+    "loses-empty": "check-all-targets" "check-tests";
     "loses-mode": "test-programs-executable" "build-script-executable";
     "hard-links":
         "outputs-changed-in-place" "outputs-stripped-in-place";
     "shared-links": "other-checkout-stays-fresh";
-    "read-only-outputs": "outputs-writable";
+    "read-only-outputs": "outputs-writable" "sources-read-only";
     "old-times":
-        "fresh-after-edit-and-back" "fresh-after-check" "clean-one-package";
+        "fresh-after-edit-and-back" "fresh-after-check" "clean-one-package"
+        "clean-other-profile";
     "trusts-store": "store-flipped" "store-truncated";
     "trusts-times": "edit-keeps-time-and-size";
     "trusts-sizes": "edit-by-rename";
     "trusts-inputs": "edit-before-compiler-reads" "edit-and-back-during-compilation";
     "keys-late": "edit-after-compiler-read";
-    "fails": "store-blanked" "store-unusable" "store-full" "store-thinned";
+    "fails": "store-blanked" "store-unusable" "store-full" "store-full-later" "store-thinned";
     "locks": "two-checkouts-at-once" "two-checkouts-at-once-warm";
 };

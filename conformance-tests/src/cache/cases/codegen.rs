@@ -190,6 +190,23 @@ pub(super) const CASES: &[Case] = &[
         ..CODEGEN
     },
     Case {
+        id: "zoo/target-json-same-time",
+        claim: "A description of the same size and time is another one.",
+        base: crate::cache::case::Base::App,
+        files: &[
+            ("Cargo.toml", manifest!("part" "[workspace]")),
+            ("src/lib.rs", TARGET_CRATE),
+            ("src/main.rs", ""),
+            ("../zoo-target.json", target!("one")),
+        ],
+        setup: &[Remove("src/main.rs")],
+        env: &[("RUSTC_BOOTSTRAP", "1")],
+        look: Look { run: false, ..RUN },
+        cargo: &["build", "-Zjson-target-spec", "--target", "@CASE@/zoo-target.json"],
+        script: Script::Change(&[Forge("../zoo-target.json", target!("two"))]),
+        ..CODEGEN
+    },
+    Case {
         id: "zoo/coverage",
         claim: "Coverage instrumentation is an input, and its programs write profiles.",
         files: &[("src/main.rs", WRITES_PROFILE)],

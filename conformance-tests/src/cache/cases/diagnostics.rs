@@ -117,6 +117,17 @@ pub(super) const CASES: &[Case] = &[
         ..SAYS
     },
     Case {
+        id: "zoo/check-cfg-table",
+        claim: "The names that the manifest's lints allow are an input.",
+        files: &[("part/src/lib.rs", value_is!("cfg!(extra).to_string()"))],
+        script: Script::Change(&[Write(
+            "part/Cargo.toml",
+            manifest!("part" "[lints.rust]"
+                r#"unexpected_cfgs = { level = "warn", check-cfg = ["cfg(extra)"] }"#),
+        )]),
+        ..SAYS
+    },
+    Case {
         id: "zoo/cap-lints",
         claim: "`--cap-lints` is an input.",
         files: &[("part/src/lib.rs", WARNS)],

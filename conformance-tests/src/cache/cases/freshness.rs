@@ -152,6 +152,22 @@ pub(super) const CASES: &[Case] = &[
         ..FRESH
     },
     Case {
+        id: "zoo/clean-other-profile",
+        claim: "After `cargo clean --release`, what was built for development is fresh.",
+        files: WITH_BUILD_SCRIPT,
+        script: Script::Steps(&[
+            Build,
+            Twin,
+            Run(&["build", "--release"]),
+            Run(&["clean", "--release"]),
+            Fresh,
+            Run(&["build", "--release"]),
+            Fresh,
+            Check,
+        ]),
+        ..FRESH
+    },
+    Case {
         id: "zoo/touched-sources",
         claim: "Sources that were only touched are a hit.",
         script: Script::Change(&[Sh("touch src/main.rs part/src/lib.rs part/Cargo.toml")]),

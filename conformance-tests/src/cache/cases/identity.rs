@@ -44,6 +44,20 @@ pub(super) const CASES: &[Case] = &[
         ..IDENTITY
     },
     Case {
+        id: "zoo/features-of-dependency",
+        claim: "The features that a crate's user asks for are an input of the crate.",
+        files: &[
+            ("part/Cargo.toml", manifest!("part" "[features]" "left = []" "right = []")),
+            (
+                "part/src/lib.rs",
+                value_is!(r#"(if cfg!(feature = "left") { "left" } else { "right" }).to_owned()"#),
+            ),
+        ],
+        cargo: &["build", "--features", "part/left"],
+        script: Script::Change(&[Cargo(&["build", "--features", "part/right"])]),
+        ..IDENTITY
+    },
+    Case {
         id: "zoo/externs-swapped",
         claim: "Two externs with swapped names make another unit.",
         files: TWO_EXTERNS,

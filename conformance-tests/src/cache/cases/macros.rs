@@ -274,6 +274,31 @@ pub(super) const CASES: &[Case] = &[
         ..MACRO
     },
     Case {
+        id: "zoo/macro-through-two-facades",
+        claim: "A macro that arrives under another name, through two crates, has inputs all the same.",
+        files: &[
+            ("mac/src/lib.rs", READS_VARIABLE),
+            (
+                "inner/Cargo.toml",
+                manifest!("inner" "[dependencies]" r#"mac = { path = "../mac" }"#),
+            ),
+            ("inner/src/lib.rs", "pub use mac::value as text;\n"),
+            (
+                "outer/Cargo.toml",
+                manifest!("outer" "[dependencies]" r#"inner = { path = "../inner" }"#),
+            ),
+            ("outer/src/lib.rs", "pub use inner::*;\n"),
+            (
+                "part/Cargo.toml",
+                manifest!("part" "[dependencies]" r#"outer = { path = "../outer" }"#),
+            ),
+            ("part/src/lib.rs", value_is!("outer::text!().to_owned()")),
+        ],
+        env: &[("ZOO_HIDDEN", "one")],
+        script: Script::Change(&[Env("ZOO_HIDDEN", "two")]),
+        ..MACRO
+    },
+    Case {
         id: "zoo/macro-helper-reads-file",
         claim: "A file that a library of a macro reads is an input of the macro's user.",
         files: &[

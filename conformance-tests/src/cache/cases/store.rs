@@ -121,6 +121,14 @@ pub(super) const CASES: &[Case] = &[
         ..STORE
     },
     Case {
+        id: "zoo/store-full-later",
+        claim: "A cache folder that loses its space after a build does not fail the next.",
+        needs: &[Need::Mount],
+        files: WARNS,
+        script: Script::Steps(&[Build, Check, SmallCache, Empty, Build, Check, Fresh]),
+        ..STORE
+    },
+    Case {
         id: "zoo/killed-while-compiling",
         claim: "A build that was killed in the middle leaves nothing that harms the next.",
         script: Script::Steps(&[

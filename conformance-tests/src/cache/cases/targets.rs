@@ -125,6 +125,15 @@ pub(super) const CASES: &[Case] = &[
         ..TARGETS
     },
     Case {
+        id: "zoo/check-tests",
+        claim: "`cargo check --tests`, with metadata that is empty, is a hit and then fresh.",
+        files: TESTED,
+        cargo: &["check", "--tests"],
+        look: Look { run: false, files: &[".rmeta"], ..RUN },
+        script: Script::Change(&[]),
+        ..TARGETS
+    },
+    Case {
         id: "zoo/outputs-complete",
         claim: "A hit leaves the files that a compilation leaves, dep-info included.",
         look: Look { files: &[".d", ".rlib", ".rmeta"], ..RUN },
@@ -152,6 +161,25 @@ pub(super) const CASES: &[Case] = &[
             Check,
             Run(&["clean"]),
             Build,
+            Check,
+        ]),
+        ..TARGETS
+    },
+    Case {
+        id: "zoo/sources-read-only",
+        claim: "Sources that nobody may write are a hit, and what they make can be built over.",
+        script: Script::Steps(&[
+            Build,
+            Twin,
+            Sh("find src part -type f -exec chmod a-w {} +"),
+            Empty,
+            Build,
+            Fresh,
+            Check,
+            Sh("find src part -type f -exec chmod u+w {} +"),
+            Write("part/src/lib.rs", EDITED),
+            Build,
+            Fresh,
             Check,
         ]),
         ..TARGETS
