@@ -27,6 +27,7 @@ const MUTANTS: &[Mutant] = mutants! {
         "macro-reads-file" "macro-looks-for-file" "macro-runs-program" "macro-through-facade"
         "macro-helper-reads-file" "macro-in-program" "macro-file-goes-back"
         "macro-asks-size" "macro-asks-kind" "macro-calls-kernel"
+        "macro-reads-through-process"
         "registry-macro-reads-user";
     "garbles":
         "other-target-stays-fresh" "touched-sources" "two-different-at-once"
@@ -48,6 +49,7 @@ const MUTANTS: &[Mutant] = mutants! {
     "modules": "source-module" "source-module-appears" "source-include";
     "included-files":
         "source-include-str" "source-include-bytes" "source-include-odd-name"
+        "source-include-through-process"
         "included-edited-during-compilation" "registry-data-edited";
     "generated-files":
         "out-dir-code" "out-dir-read-by-macro" "target-generated-elsewhere";

@@ -22,7 +22,7 @@ use crate::roots::Roots;
 use crate::toolchain::Toolchain;
 
 /// Raised whenever the same manifest could come to mean something else.
-pub const MANIFEST_VERSION: u32 = 2;
+pub const MANIFEST_VERSION: u32 = 3;
 
 /// What a compile is, before anything is read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -208,8 +208,10 @@ fn finish(session: &Session, ledger: &Mutex<Ledger>, drain: Duration, limits: &L
     }
     let was_over = session.is_over();
     let (exit, forced) = session.shut_down(drain, limits.terminate);
+    // Before the lock, which others wait for.
+    let said = session.last_words();
     let mut ledger = lock(ledger);
-    ledger.heard(session.stderr_tail());
+    ledger.heard(said);
     let text = exit.as_ref().map(|exit| exit.text.clone());
     let success = exit.is_none_or(|exit| exit.success);
     if !was_over && (forced || !success) {

@@ -249,6 +249,11 @@ impl Session {
     pub(crate) fn stderr_tail(&self) -> (String, u64) {
         self.process.as_ref().map(Process::stderr_tail).unwrap_or_default()
     }
+
+    /// [`Self::stderr_tail`] after [`Self::shut_down`], once all of it has arrived.
+    pub(crate) fn last_words(&self) -> (String, u64) {
+        self.process.as_ref().map(Process::last_words).unwrap_or_default()
+    }
 }
 
 impl Shared {

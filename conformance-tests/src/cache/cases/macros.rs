@@ -228,6 +228,22 @@ pub(super) const CASES: &[Case] = &[
         ..MACRO
     },
     Case {
+        id: "zoo/macro-reads-through-process",
+        claim: "A file that a macro reads below `/proc/self/cwd` is an input.",
+        files: &[
+            (
+                "mac/src/lib.rs",
+                expands_to!(
+                    r#"std::fs::read_to_string("/proc/self/cwd/part/hidden.txt").unwrap()"#
+                ),
+            ),
+            ("part/hidden.txt", "one"),
+        ],
+        needs: &[Need::Host("x86_64-unknown-linux-gnu")],
+        script: Script::Change(&[Write("part/hidden.txt", "two")]),
+        ..MACRO
+    },
+    Case {
         id: "zoo/macro-takes-environment",
         claim: "A macro that takes the whole environment depends on every variable.",
         files: &[(

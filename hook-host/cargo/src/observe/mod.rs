@@ -20,6 +20,7 @@
 //! where the search of the outputs for folders is the guard.
 
 mod actors;
+mod system;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use buildhook_recorder::{Event, Observation, Op, Outcome, ProcessId};
 pub use self::actors::BlindSpots;
 use self::actors::is_known_tool;
 use self::actors::{Actor, Actors, file_name, is_in_sysroot, is_recorder};
+use self::system::{is_about_this_process, is_device, leads_elsewhere, starts_with_any};
 use crate::inputs::{InputSet, Item};
 use crate::prepare::Prepared;
 use crate::refusal::Refusal;
@@ -240,6 +242,9 @@ impl<'a> Analysis<'a> {
                 }
                 Ok(())
             }
+            _ if leads_elsewhere(event.path()) => {
+                Err(Refusal::new("reads-system", event.subject.to_string_lossy()))
+            }
             Op::List => self.listing(actor, event, seen),
             Op::Dlopen if !event.subject.as_encoded_bytes().contains(&b'/') => {
                 Err(Refusal::new("loads-by-name", event.subject.to_string_lossy()))
@@ -422,20 +427,6 @@ impl<'a> Analysis<'a> {
             None => Err(Refusal::new("not-unicode", path.to_string_lossy())),
         }
     }
-}
-
-fn is_device(path: &Path) -> bool {
-    path.starts_with("/dev")
-}
-
-fn starts_with_any(path: &Path, folders: &[&str]) -> bool {
-    folders.iter().any(|folder| path.starts_with(folder))
-}
-
-/// What the standard library reads to learn how many threads to start.
-fn is_about_this_process(path: &Path) -> bool {
-    starts_with_any(path, &["/proc/self", "/proc/stat", "/proc/cpuinfo", "/sys/fs/cgroup"])
-        || path.starts_with("/sys/devices/system/cpu")
 }
 
 /// Whether a variable's name says that its value is a secret: then nothing made of it is kept.
