@@ -3,9 +3,11 @@
 //! All guests are built at once, into the target folder of the test, and compiled forms are
 //! kept there too: what one test has paid for is there for the next.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::process::{Command, Stdio};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::{Setup, cargo_build, executables, target_folder};
 
@@ -57,7 +59,7 @@ pub fn guest(name: &str) -> PathBuf {
         made
     });
     let file = if name == "shelf" { name.to_owned() } else { format!("buildhook-{name}") };
-    named(&GUESTS, &file)
+    compiled(named(&GUESTS, &file))
 }
 
 /// A program that runs another one, for which there is no `openat2`.
@@ -78,7 +80,7 @@ pub fn compress() -> Option<PathBuf> {
     static COMPRESS: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
         has_clang().then(|| named(&build_guests(&["compress"], &["--bins"]), "buildhook-compress"))
     });
-    COMPRESS.clone()
+    COMPRESS.clone().map(compiled)
 }
 
 /// Whether C can be compiled for WASI; says so where it cannot.
@@ -109,6 +111,24 @@ fn build_guests(packages: &[&str], what: &[&str]) -> Vec<PathBuf> {
         .env("AR_wasm32_wasip1", "llvm-ar")
         .env("CFLAGS_wasm32_wasip1", format!("-isystem {WASI_HEADERS}"));
     executables(&mut command)
+}
+
+/// Has `module` compiled and kept in [`cache`], once in this process: an unoptimised compiler
+/// takes longer for that than hosts, filters and the conformance suite wait for a hello.
+fn compiled(module: PathBuf) -> PathBuf {
+    static DONE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    // Held meanwhile: whoever wants the same waits for it.
+    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if done.insert(module.clone()) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let policy = folder.path().join("policy.toml");
+        fs_err::write(&policy, "").expect("a fresh name");
+        let mut command = Command::new(runner());
+        command.arg("--policy").arg(&policy).arg("--cache-dir").arg(cache()).arg(&module);
+        // What the guest says to having no arguments is of no interest.
+        let _ = command.stdin(Stdio::null()).output().expect("the runner starts");
+    }
+    module
 }
 
 fn named(made: &[PathBuf], name: &str) -> PathBuf {
