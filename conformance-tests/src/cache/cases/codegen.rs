@@ -36,6 +36,22 @@ macro_rules! target {
     };
 }
 
+/// A crate for the target that a file describes.
+const TARGET_JSON: Case = Case {
+    base: crate::cache::case::Base::App,
+    files: &[
+        ("Cargo.toml", manifest!("part" "[workspace]")),
+        ("src/lib.rs", TARGET_CRATE),
+        ("src/main.rs", ""),
+        ("../zoo-target.json", target!("one")),
+    ],
+    setup: &[Remove("src/main.rs")],
+    env: &[("RUSTC_BOOTSTRAP", "1")],
+    look: Look { run: false, ..RUN },
+    cargo: &["build", "-Zjson-target-spec", "--target", "@CASE@/zoo-target.json"],
+    ..CODEGEN
+};
+
 pub(super) const CASES: &[Case] = &[
     Case {
         id: "zoo/rustflags-cfg",
@@ -175,36 +191,14 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "zoo/target-json",
         claim: "The content of a target description is an input, not its path.",
-        base: crate::cache::case::Base::App,
-        files: &[
-            ("Cargo.toml", manifest!("part" "[workspace]")),
-            ("src/lib.rs", TARGET_CRATE),
-            ("src/main.rs", ""),
-            ("../zoo-target.json", target!("one")),
-        ],
-        setup: &[Remove("src/main.rs")],
-        env: &[("RUSTC_BOOTSTRAP", "1")],
-        look: Look { run: false, ..RUN },
-        cargo: &["build", "-Zjson-target-spec", "--target", "@CASE@/zoo-target.json"],
         script: Script::Change(&[Write("../zoo-target.json", target!("two"))]),
-        ..CODEGEN
+        ..TARGET_JSON
     },
     Case {
         id: "zoo/target-json-same-time",
         claim: "A description of the same size and time is another one.",
-        base: crate::cache::case::Base::App,
-        files: &[
-            ("Cargo.toml", manifest!("part" "[workspace]")),
-            ("src/lib.rs", TARGET_CRATE),
-            ("src/main.rs", ""),
-            ("../zoo-target.json", target!("one")),
-        ],
-        setup: &[Remove("src/main.rs")],
-        env: &[("RUSTC_BOOTSTRAP", "1")],
-        look: Look { run: false, ..RUN },
-        cargo: &["build", "-Zjson-target-spec", "--target", "@CASE@/zoo-target.json"],
         script: Script::Change(&[Forge("../zoo-target.json", target!("two"))]),
-        ..CODEGEN
+        ..TARGET_JSON
     },
     Case {
         id: "zoo/coverage",
