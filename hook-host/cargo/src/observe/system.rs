@@ -1,6 +1,7 @@
 //! Paths that the kernel makes up: devices, what it says of processes, and what only looks so.
 
-use std::path::{Component, Path};
+use std::ffi::OsStr;
+use std::path::Path;
 
 /// Some folders of `/dev` hold files like any other, `/dev/shm` for one, in which people build.
 pub(super) fn is_device(path: &Path) -> bool {
@@ -13,25 +14,21 @@ pub(super) fn leads_elsewhere(path: &Path) -> bool {
     if !starts_with_any(path, &["/proc", "/dev/fd"]) {
         return false;
     }
-    let mut parts = path.components().peekable();
-    if parts.clone().any(|part| part == Component::ParentDir) {
-        return true;
-    }
-    let is = |part: Option<&Component<'_>>, name: &str| {
-        part.is_some_and(|part| part.as_os_str() == name)
+    let is_process = |part: &&OsStr| {
+        let name = part.as_encoded_bytes();
+        [&b"self"[..], b"thread-self", b"task"].contains(&name)
+            || name.iter().all(u8::is_ascii_digit)
     };
-    let process = |part: &Component<'_>| {
-        let name = part.as_os_str().as_encoded_bytes();
-        name == b"self" || name == b"thread-self" || name.iter().all(u8::is_ascii_digit)
+    // Without the root and `proc` or `dev`.
+    let rest: Vec<&OsStr> = path.iter().skip(2).skip_while(is_process).collect();
+    let is_link = match rest.first().and_then(|part| part.to_str()) {
+        Some("cwd" | "root" | "map_files") => true,
+        // The file that is open under a number is known from when it was opened; not what is
+        // below it.
+        Some("fd") => rest.len() > 2,
+        _ => false,
     };
-    // The root and `proc` or `dev`.
-    parts.nth(1);
-    while parts.next_if(process).is_some() {
-        let _ = parts.next_if(|part| part.as_os_str() == "task");
-    }
-    // The file that is open under a number is known from when it was opened; not what is below.
-    let open = is(parts.peek(), "fd") && parts.clone().count() > 2;
-    open || ["cwd", "root", "map_files"].iter().any(|name| is(parts.peek(), name))
+    is_link || path.iter().any(|part| part == "..")
 }
 
 pub(super) fn starts_with_any(path: &Path, folders: &[&str]) -> bool {
