@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use buildhook_sdk::remote::Breaker;
+use buildhook_sdk::remote::{Breaker, Fault};
 use buildhook_sdk::{Deadline, StartError};
 use futures::TryStreamExt as _;
 use opendal::layers::{RetryLayer, TimeoutLayer};
@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::fault::{Fault, judge};
+use crate::fault::judge;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::{http, probe};

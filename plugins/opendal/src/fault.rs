@@ -4,6 +4,7 @@
 //! it may hold what was sent.
 
 use buildhook_protocol::ErrorKind;
+use buildhook_sdk::remote::Fault;
 
 /// Marks that a server wants other credentials.
 pub(crate) const UNAUTHORIZED: &str = "buildhook: unauthorized";
@@ -21,31 +22,6 @@ const DENIED_WORDS: [&str; 2] = ["NOPERM", "READONLY"];
 const FULL_WORDS: [&str; 2] = [FULL, "OOM command not allowed"];
 /// Status of memcached's binary protocol for the same: too large, not stored, out of memory.
 const MEMCACHED_FULL: [&str; 3] = ["3", "5", "130"];
-
-/// Why a request to the server has no result.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// There is no such object.
-    NotFound,
-    /// The credentials do not allow it.
-    Denied(String),
-    /// The server has no room, or does not take an object of this size.
-    Full(String),
-    /// Nothing will work in this session until somebody changes what the message says.
-    Final(ErrorKind, String),
-    /// The server cannot be reached or fails, after all retries.
-    Unavailable(String),
-    /// The server is left alone after failures.
-    Resting,
-    /// The deadline has passed.
-    Late,
-    /// What is stored is not what was stored.
-    Corrupt(String),
-    /// A part of an entry is no longer there.
-    Gone(String),
-    /// A fault on this side, such as a full disk.
-    Local(String),
-}
 
 /// Judges what `opendal` says about the server that people call `server`.
 pub(crate) fn judge(server: &str, error: &opendal::Error) -> Fault {

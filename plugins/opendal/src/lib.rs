@@ -1,16 +1,8 @@
 //! A buildhook store in Redis, memcached or WebDAV, and by the same code in Google's and
 //! Azure's storage: whatever [`opendal`] reaches.
 //!
-//! What holds here:
+//! What a store on any server promises is in [`buildhook_sdk::remote`]. Besides:
 //! - **nothing is sent at start**: a bad server is found by the first request;
-//! - **content in chunks first, the record last**: a chunk lies under the digest of the whole
-//!   content and its place in it, and a small record that names the content is written when
-//!   all of it is there, so a killed upload leaves no entry. Chunks stay below the largest
-//!   value that a service takes, and bound the memory that a file of any size needs;
-//! - **everything that comes back is verified** (record, size, BLAKE3) before it is offered,
-//!   as `owned` files in the request's scratch folder;
-//! - uploads happen in the background, out of memory or out of files without a name, which
-//!   the system removes with the process;
 //! - a request ends by its deadline, whatever the server does: `opendal`'s retries and time
 //!   limits run inside it; a server that fails again and again is left alone for a while;
 //! - passwords appear in no message: what `opendal` and a server say is judged, never repeated.
@@ -22,19 +14,37 @@
 
 mod client;
 mod fault;
-mod fetch;
 mod http;
-mod layout;
 mod probe;
+mod server;
 mod service;
 mod settings;
-mod store;
-mod upload;
 
+use buildhook_sdk::StartError;
+use buildhook_sdk::remote::{Conduct, Names, Store};
+
+pub use server::Server;
 pub use settings::{Options, Secret, Settings};
-pub use store::Store;
 
 /// The plugin's name.
 pub const NAME: &str = "opendal";
 /// The plugin's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The plugin. Sends nothing yet.
+///
+/// # Errors
+/// [`StartError::Config`]: the service cannot be used with these settings.
+pub fn store(settings: &Settings) -> Result<Store<Server>, StartError> {
+    let server = Server::new(client::Client::new(settings)?, settings.service.clone());
+    let conduct = Conduct {
+        name: NAME,
+        version: VERSION,
+        names: Names::new(&settings.prefix),
+        zstd_level: settings.zstd_level,
+        wait: settings.wait,
+        max_in_flight: settings.max_in_flight,
+        drain_ms: settings.drain_ms,
+    };
+    Ok(Store::new(server, conduct))
+}

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use buildhook_opendal::{Options, Secret, Settings, Store};
+use buildhook_opendal::{Options, Secret, Settings};
 use buildhook_sdk::{StartError, cli, config};
 
 /// Holds the password unless a file does.
@@ -32,6 +32,6 @@ fn main() -> ExitCode {
             .map(|text| text.into_string().map(Secret::new))
             .transpose()
             .map_err(|_| StartError::Config(format!("{PASSWORD} is not Unicode")))?;
-        Store::new(Settings::new(options, password)?)
+        buildhook_opendal::store(&Settings::new(options, password)?)
     })
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use buildhook_protocol::limits::MAX_IN_FLIGHT;
-use buildhook_sdk::StartError;
+use buildhook_sdk::{StartError, remote};
 use serde::Deserialize;
 
 use crate::service::Service;
@@ -39,6 +39,9 @@ pub struct Options {
     /// taken. For `gcs` a service account's key file.
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+    /// Compresses what is uploaded with zstd, at level 1 (fast) to 19 (small); 0 does not.
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(0..=19))]
+    pub zstd: Option<i32>,
     /// Answers when an entry is in the store, not before: builds wait for their uploads.
     #[arg(long)]
     pub wait: bool,
@@ -62,6 +65,7 @@ impl Options {
             prefix: self.prefix.or(base.prefix),
             user: self.user.or(base.user),
             password_file: self.password_file.or(base.password_file),
+            zstd: self.zstd.or(base.zstd),
             wait: self.wait || base.wait,
             attempt_timeout_ms: self.attempt_timeout_ms.or(base.attempt_timeout_ms),
             max_in_flight: self.max_in_flight.or(base.max_in_flight),
@@ -99,6 +103,7 @@ pub struct Settings {
     pub(crate) prefix: String,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<Secret>,
+    pub(crate) zstd_level: Option<i32>,
     pub(crate) wait: bool,
     pub(crate) attempt_timeout: Duration,
     pub(crate) max_in_flight: u32,
@@ -141,6 +146,7 @@ impl Settings {
             prefix,
             user: options.user,
             password,
+            zstd_level: remote::level(options.zstd)?,
             wait: options.wait,
             attempt_timeout: Duration::from_millis(attempt_timeout_ms),
             max_in_flight,
@@ -208,6 +214,7 @@ mod tests {
             ("url = 'redis://h'\nprefix = 'a b'", "`a b` is no prefix"),
             ("url = 'memcached://h'\nuser = 'me'", "`user` and a password go together"),
             ("url = 'redis://h'\nmax-in-flight = 0", "`max-in-flight` is a number from 1 to 256"),
+            ("url = 'redis://h'\nzstd = 20", "`zstd` is a level from 1 to 19, or 0"),
             ("url = 'redis://h'\nattempt-timeout-ms = 0", "`attempt-timeout-ms` must not be 0"),
             ("url = 'redis://h'\npassword-file = '/absent'", "`password-file`: "),
         ];

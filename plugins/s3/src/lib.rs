@@ -1,35 +1,43 @@
 //! A buildhook store in a bucket of S3, or of a server that speaks its protocol.
 //!
-//! What holds here:
+//! What a store on any server promises is in [`buildhook_sdk::remote`]. Besides:
 //! - **nothing is sent at start**: a bad bucket is found by the first request;
-//! - **blobs first, the record last**: content lies under its digest, and a small record
-//!   that names it is written when all of it is there, so a killed upload leaves no entry.
-//!   No conditional write is relied on: two writers of a record leave one of them whole, and
-//!   two writers of a blob write the same bytes;
-//! - **everything that comes back is verified** (record, size, BLAKE3) before it is offered,
-//!   as `owned` files in the request's scratch folder;
-//! - uploads happen in the background, out of memory or out of files without a name, which
-//!   the system removes with the process;
 //! - a request ends by its deadline, whatever the server does; a server that fails again and
 //!   again is left alone for a while;
 //! - credentials appear in no message: what a server says is reported by its error code only.
 //!
-//! Known gaps: files above 5 GiB are not stored (no multipart upload); there is no eviction,
+//! Known gaps: entries above 5 GiB are not stored (no multipart upload); there is no eviction,
 //! which is what lifecycle rules of the bucket are for.
 
 mod ahead;
+mod bucket;
 mod client;
-mod fetch;
-mod layout;
 mod profile;
 mod settings;
-mod store;
-mod upload;
 
+pub use bucket::Bucket;
 pub use settings::{Addressing, Options, Settings, Surroundings};
-pub use store::Store;
+
+use buildhook_sdk::remote::{Conduct, Names, Store};
 
 /// The plugin's name.
 pub const NAME: &str = "s3";
 /// The plugin's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The plugin. Sends nothing yet.
+#[must_use]
+pub fn store(settings: &Settings) -> Store<Bucket> {
+    let names = Names::new(&settings.prefix);
+    let bucket = Bucket::new(client::Client::new(settings), names.clone(), settings.summary);
+    let conduct = Conduct {
+        name: NAME,
+        version: VERSION,
+        names,
+        zstd_level: settings.zstd_level,
+        wait: settings.wait,
+        max_in_flight: settings.max_in_flight,
+        drain_ms: settings.drain_ms,
+    };
+    Store::new(bucket, conduct)
+}

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use buildhook_s3::{Options, Settings, Store, Surroundings};
+use buildhook_s3::{Options, Settings, Surroundings};
 use buildhook_sdk::{cli, config};
 
 /// A buildhook store in a bucket of S3 or a server that speaks its protocol.
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
             Some(file) => args.options.over(config::read_toml(file)?),
             None => args.options,
         };
-        Ok(Store::new(Settings::new(options, surroundings())?))
+        Ok(buildhook_s3::store(&Settings::new(options, surroundings())?))
     })
 }
 

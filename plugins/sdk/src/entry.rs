@@ -31,6 +31,24 @@ pub struct Record {
     pub cost_ms: Option<u64>,
     /// At least one, with names that differ.
     pub files: Vec<StoredFile>,
+    /// What was done to content that is kept as one piece. See [`crate::remote`].
+    #[serde(default, skip_serializing_if = "Encoding::is_plain")]
+    pub encoding: Encoding,
+    /// The object that holds the content of the last files, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack: Option<Pack>,
+}
+
+/// An object with the content of several files. See [`crate::remote`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pack {
+    /// Of the object, as it is kept.
+    pub digest: Digest,
+    /// Of the object, in bytes.
+    pub size: u64,
+    /// How many files it holds: the last ones of the record.
+    pub files: usize,
 }
 
 /// One file of it.
@@ -45,12 +63,6 @@ pub struct StoredFile {
     pub digest: Digest,
     /// Whether it is a program.
     pub executable: bool,
-    /// What was done to the content.
-    #[serde(default, skip_serializing_if = "Encoding::is_plain")]
-    pub encoding: Encoding,
-    /// The content in Base64, when it stands here and nowhere else. See [`crate::remote`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content: Option<String>,
 }
 
 /// How the bytes that are kept relate to the content.
@@ -77,8 +89,6 @@ impl From<&FileRecord> for StoredFile {
             size: file.size,
             digest: file.digest,
             executable: file.executable,
-            encoding: Encoding::Plain,
-            content: None,
         }
     }
 }
@@ -108,6 +118,8 @@ impl Record {
             seal: built.seal.clone(),
             cost_ms: built.cost_ms,
             files,
+            encoding: Encoding::Plain,
+            pack: None,
         }
     }
 
@@ -131,15 +143,29 @@ impl Record {
     /// What `content` says; `None` when it is not whole, or no entry could be like that.
     #[must_use]
     pub fn decode(content: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(content).ok()?;
-        let (json, digest) = text.strip_suffix('\n')?.split_once('\n')?;
-        if digest.parse() != Ok(Digest::of(json.as_bytes())) {
+        Self::decode_from(content).filter(|(_, rest)| rest.is_empty()).map(|(record, _)| record)
+    }
+
+    /// The record that `content` begins with, and what follows it.
+    #[must_use]
+    pub fn decode_from(content: &[u8]) -> Option<(Self, &[u8])> {
+        let (json, rest) = line(content)?;
+        let (digest, rest) = line(rest)?;
+        if std::str::from_utf8(digest).ok()?.parse() != Ok(Digest::of(json)) {
             return None;
         }
-        let record: Self = serde_json::from_str(json).ok()?;
+        let record: Self = serde_json::from_slice(json).ok()?;
         let names = check_unique(record.files.iter().map(|file| &file.name));
-        (names.is_ok() && !record.files.is_empty()).then_some(record)
+        let packed = record.pack.map_or(0, |pack| pack.files);
+        let is_sound = names.is_ok() && !record.files.is_empty() && packed <= record.files.len();
+        is_sound.then_some((record, rest))
     }
+}
+
+/// The first line of `content` and what follows it.
+fn line(content: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = content.iter().position(|byte| *byte == b'\n')?;
+    Some((&content[..end], &content[end + 1..]))
 }
 
 #[cfg(test)]
@@ -153,20 +179,19 @@ mod tests {
             size: 3,
             digest: Digest::of(b"abc"),
             executable: true,
-            encoding: Encoding::Plain,
-            content: None,
         }
     }
 
     fn sample() -> Record {
-        let packed = StoredFile { encoding: Encoding::Zstd, ..file("out/packed") };
-        let inline = StoredFile { content: Some("YWJj".to_owned()), ..file("out/inline") };
+        let pack = Pack { digest: Digest::of(b"pack"), size: 9, files: 1 };
         Record {
             key: Key(Digest::of(b"key")),
             purpose: Purpose::Inputs,
             seal: Seal("any \"text\"\n".to_owned()),
             cost_ms: Some(12),
-            files: vec![file("out/ü b"), packed, inline],
+            files: vec![file("out/ü b"), file("out/packed")],
+            encoding: Encoding::Zstd,
+            pack: Some(pack),
         }
     }
 
@@ -174,7 +199,9 @@ mod tests {
     #[test]
     fn the_form_is_fixed() {
         let digest = Digest::of(b"abc");
-        let record = Record { cost_ms: None, files: vec![file("out/a")], ..sample() };
+        let files = vec![file("out/a")];
+        let record =
+            Record { cost_ms: None, files, encoding: Encoding::Plain, pack: None, ..sample() };
         let text = String::from_utf8(record.encode()).unwrap();
         let expected = format!(
             "{{\"key\":\"{}\",\"purpose\":\"inputs\",\"seal\":\"any \\\"text\\\"\\n\",\
@@ -186,10 +213,20 @@ mod tests {
     }
 
     #[test]
-    fn no_files_or_two_of_a_name_are_no_entry() {
-        for files in [vec![], vec![file("out/a"), file("out/a")]] {
-            assert_eq!(Record::decode(&Record { files, ..sample() }.encode()), None);
+    fn no_files_or_two_of_a_name_or_a_pack_of_more_are_no_entry() {
+        let a = || file("out/a");
+        for (files, pack) in [(vec![], None), (vec![a(), a()], None), (vec![], sample().pack)] {
+            assert_eq!(Record::decode(&Record { files, pack, ..sample() }.encode()), None);
         }
+        let pack = sample().pack.map(|pack| Pack { files: 3, ..pack });
+        assert_eq!(Record::decode(&Record { pack, ..sample() }.encode()), None);
+    }
+
+    #[test]
+    fn what_follows_a_record_is_given_back() {
+        let whole = [sample().encode(), b"\xff\n".to_vec()].concat();
+        assert_eq!(Record::decode(&whole), None);
+        assert_eq!(Record::decode_from(&whole), Some((sample(), &b"\xff\n"[..])));
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use buildhook_sdk::protocol::Digest;
 use buildhook_sdk::testing::{Fixture, Session, contents};
 
-use super::server::{PASSWORD, PROGRAM, VARIABLE, each, noise};
+use super::server::{Kind, PASSWORD, PROGRAM, VARIABLE, each, noise};
 
 #[test]
 fn what_is_stored_comes_back_whole() {
@@ -36,7 +36,7 @@ fn a_session_finds_what_it_is_still_uploading_or_waits_for_it() {
         for (more, stored) in [(&[][..], "later"), (&["--wait"], "yes")] {
             let mut session = server.session(more);
             for round in 0..3 {
-                let content = noise(round, 400_000);
+                let content = noise(round, 2_200_000);
                 let file = server.fixture.file("out/x", &content, false);
                 let built = server.fixture.built("k", std::slice::from_ref(&file));
                 assert_eq!(session.ask(built)["stored"], stored);
@@ -49,17 +49,22 @@ fn a_session_finds_what_it_is_still_uploading_or_waits_for_it() {
     });
 }
 
+const PLAIN: &[&str] = &["--zstd=0"];
+
 #[test]
 fn damage_in_the_store_is_a_miss_and_is_repaired() {
     each(|server| {
-        let blob = noise(4, 300_000);
+        // Uncompressed it is the pack; the last chunk of it, and how long that is.
+        let blob = noise(4, 2_300_000);
+        let (last, length) =
+            if server.kind == Kind::Memcached { (2, 300_000) } else { (0, blob.len()) };
         let files: &[(&str, &[u8], bool)] = &[("out/x", &blob, false), ("out/small", b"s", false)];
         let hex = Digest::of(&blob).to_hex();
-        let chunk = format!("v1/blobs/{}/{hex}.0", &hex[..2]);
+        let chunk = format!("v2/packs/{}/{hex}.{last}", &hex[..2]);
         let hex = Fixture::key("k").0.to_hex();
-        let record = format!("v1/outputs/{}/{hex}", &hex[..2]);
-        let (same_length, longer) = ("w".repeat(blob.len()), "w".repeat(blob.len() + 1));
-        server.store("k", files, &[]);
+        let record = format!("v2/outputs/{}/{hex}", &hex[..2]);
+        let (same_length, longer) = ("w".repeat(length), "w".repeat(length + 1));
+        server.store("k", files, PLAIN);
         for (object, content, code) in [
             (&chunk, Some("short"), "corrupt"),
             (&chunk, Some(longer.as_str()), "corrupt"),
@@ -68,7 +73,7 @@ fn damage_in_the_store_is_a_miss_and_is_repaired() {
             (&record, Some("damaged"), "corrupt"),
         ] {
             server.overwrite(object, content);
-            let mut session = server.session(&[]);
+            let mut session = server.session(PLAIN);
             let miss = session.ask(server.fixture.want("k"));
             assert_eq!(miss["reason"]["code"], code, "{:?} {object} {miss}", server.kind);
             let records: Vec<_> =

@@ -23,7 +23,7 @@ const HEADER: &str = "buildhook-s3-list-v1";
 /// An object below the prefix, and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listed {
-    /// Its name without the prefix, `blobs/ab/abc….zst`.
+    /// Its name without the prefix, `packs/ab/abc…`.
     pub(super) name: String,
     pub(super) size: u64,
     skipped: u8,
@@ -76,13 +76,12 @@ fn parse(line: &str) -> Option<Listed> {
     (words.next().is_none() && is_name(name)).then_some(listed)
 }
 
-/// Whether it is the name of a record or a blob: no list leads anywhere else.
+/// Whether it is the name of a record or a pack: no list leads anywhere else.
 fn is_name(name: &str) -> bool {
     let mut parts = name.split('/');
-    let (folder, two, rest) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
-    let hex = rest.strip_suffix(".zst").unwrap_or(rest);
+    let (folder, two, hex) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
     let is_hex = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
-    matches!(folder, Some("outputs" | "inputs" | "blobs"))
+    matches!(folder, Some("outputs" | "inputs" | "packs"))
         && parts.next().is_none()
         && hex.len() == 64
         && hex.bytes().all(is_hex)
@@ -121,7 +120,7 @@ mod tests {
 
     #[test]
     fn any_changed_or_missing_byte_is_found() {
-        let list = [listed("outputs", "a"), listed("blobs", "bc")];
+        let list = [listed("outputs", "a"), listed("packs", "bc")];
         let whole = encode(&list);
         assert_eq!(decode(&whole).as_deref(), Some(&list[..]));
         assert_eq!(decode(&encode(&[])), Some(Vec::new()));
@@ -134,11 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn only_records_and_blobs_are_named() {
-        let good = listed("blobs", "a").name;
-        for name in [good.clone(), format!("{good}.zst")] {
-            assert!(is_name(&name), "{name}");
-        }
+    fn only_records_and_packs_are_named() {
+        let good = listed("packs", "a").name;
+        assert!(is_name(&good), "{good}");
         for name in ["", "lists/x", "../secret", &good[1..], &format!("{good}/x")] {
             assert!(!is_name(name), "{name}");
         }
@@ -146,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_whole_builds_skip_is_forgotten() {
-        let (a, b, c) = (listed("blobs", "a"), listed("blobs", "b"), listed("blobs", "c"));
+        let (a, b, c) = (listed("packs", "a"), listed("packs", "b"), listed("packs", "c"));
         let names = |list: &[Listed]| list.iter().map(|l| l.name.clone()).collect::<Vec<_>>();
         assert_eq!(merge(&[a.clone(), b.clone()], std::slice::from_ref(&b)), None);
 

@@ -25,9 +25,9 @@ use std::time::Duration;
 
 use buildhook_protocol::{Digest, Unit};
 use buildhook_sdk::Deadline;
+use buildhook_sdk::remote::{Fault, Names, Trouble};
 
-use crate::client::{Client, Fault, Trouble};
-use crate::layout::Layout;
+use crate::client::Client;
 use list::Listed;
 
 /// Objects that are fetched after the first one that was listed and asked for; twice as many
@@ -55,7 +55,7 @@ pub(crate) struct Ahead(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     client: Arc<Client>,
-    layout: Layout,
+    names: Names,
     state: Mutex<State>,
     changed: Condvar,
     unused_bytes: AtomicU64,
@@ -96,10 +96,10 @@ enum Slot {
 
 impl Ahead {
     /// Sends nothing yet.
-    pub(crate) fn new(client: Arc<Client>, layout: Layout) -> Self {
+    pub(crate) fn new(client: Arc<Client>, names: Names) -> Self {
         Self(Arc::new(Shared {
             client,
-            layout,
+            names,
             state: Mutex::default(),
             changed: Condvar::new(),
             unused_bytes: AtomicU64::new(0),
@@ -128,11 +128,8 @@ impl Ahead {
         mut take: impl FnMut(&mut dyn Read) -> Result<T, Trouble>,
     ) -> Result<T, Fault> {
         if let Some(held) = self.0.held(object, deadline) {
-            self.note([(object, held.len() as u64)]);
-            return take(&mut &*held).map_err(|trouble| match trouble {
-                Trouble::Content(why) => Fault::Corrupt(why),
-                Trouble::Sink(error) => Fault::Local(error.to_string()),
-            });
+            self.note(object, held.len() as u64);
+            return Ok(take(&mut &*held)?);
         }
         let mut size = 0;
         let got = self.0.client.get(object, deadline, |body| {
@@ -141,22 +138,20 @@ impl Ahead {
             size = counted.bytes;
             taken
         })?;
-        self.note([(object, size)]);
+        self.note(object, size);
         Ok(got)
     }
 
-    /// Notes objects that this session wanted, or stored because it had wanted them.
-    pub(crate) fn note<'a>(&self, objects: impl IntoIterator<Item = (&'a str, u64)>) {
+    /// Notes an object that this session wanted, or stored because it had wanted it.
+    pub(crate) fn note(&self, object: &str, size: u64) {
+        let Some(name) = self.0.relative(object) else { return };
         let mut state = self.0.state();
-        for (object, size) in objects {
-            let Some(name) = self.0.layout.relative(object) else { continue };
-            match state.wanted_places.get(name).copied() {
-                Some(at) => state.wanted[at].size = size,
-                None => {
-                    let at = state.wanted.len();
-                    state.wanted_places.insert(name.to_owned(), at);
-                    state.wanted.push(Listed::new(name.to_owned(), size));
-                }
+        match state.wanted_places.get(name).copied() {
+            Some(at) => state.wanted[at].size = size,
+            None => {
+                let at = state.wanted.len();
+                state.wanted_places.insert(name.to_owned(), at);
+                state.wanted.push(Listed::new(name.to_owned(), size));
             }
         }
     }
@@ -177,7 +172,7 @@ impl Ahead {
         let Some(merged) = list::merge(&state.list, &state.wanted) else { return };
         drop(state);
         let content = list::encode(&merged);
-        let object = self.0.layout.list(&id);
+        let object = self.0.list(&id);
         // Those who may not write need not be told: nothing is lost but speed.
         let size = content.len() as u64;
         let _ = self.0.client.put(&object, size, deadline, || Ok(content.as_slice()));
@@ -191,7 +186,7 @@ impl Ahead {
 
 impl Shared {
     fn load(self: Arc<Self>, id: &Digest) {
-        let object = self.layout.list(id);
+        let object = self.list(id);
         let found = self
             .client
             .get(&object, Deadline::within(OBJECT_LIMIT), |body| read_all(body, list::MAX_BYTES));
@@ -216,7 +211,7 @@ impl Shared {
     /// The content of `object` when it was fetched ahead or is on its way; what follows it in
     /// the list is fetched from now on.
     fn held(self: &Arc<Self>, object: &str, deadline: Deadline) -> Option<Arc<[u8]>> {
-        let name = self.layout.relative(object)?;
+        let name = self.relative(object)?;
         let mut state = self.state();
         if state.id.is_some() && !state.is_loaded {
             state.asked.push(name.to_owned());
@@ -260,7 +255,7 @@ impl Shared {
             }
             let Some(at) = state.next() else { break };
             let Listed { name, size, .. } = &state.list[at];
-            let (object, size) = (self.layout.absolute(name), *size);
+            let (object, size) = (format!("{}/{name}", self.names.root()), *size);
             state.flying_bytes += size;
             drop(state);
             let got = self.client.get(&object, Deadline::within(OBJECT_LIMIT), |body| {
@@ -279,6 +274,16 @@ impl Shared {
             self.changed.notify_all();
         }
         state.workers -= 1;
+    }
+
+    /// The list that is called `id`.
+    fn list(&self, id: &Digest) -> String {
+        self.names.object("lists", id)
+    }
+
+    /// The name of an object without what all have in common.
+    fn relative<'a>(&self, object: &'a str) -> Option<&'a str> {
+        object.strip_prefix(self.names.root())?.strip_prefix('/')
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>, until: Deadline) -> MutexGuard<'a, State> {
@@ -328,7 +333,7 @@ impl State {
 }
 
 /// All of `body`, unless it is longer than `limit`.
-fn read_all(body: &mut dyn Read, limit: u64) -> Result<Vec<u8>, Trouble> {
+pub(crate) fn read_all(body: &mut dyn Read, limit: u64) -> Result<Vec<u8>, Trouble> {
     let mut content = Vec::new();
     let read = body.take(limit + 1).read_to_end(&mut content);
     match read.map_err(|error| Trouble::Content(error.to_string()))? as u64 {

@@ -4,34 +4,13 @@
 //! signature. Its code, a word, is.
 
 use buildhook_protocol::ErrorKind;
+use buildhook_sdk::remote::Fault;
 use http::StatusCode;
 
 /// Longest error document that is looked at, in bytes.
 pub(super) const MAX_DOCUMENT_BYTES: u64 = 64 * 1024;
 /// Longest error code that is repeated.
 const MAX_CODE_BYTES: usize = 64;
-
-/// Why a request to the server has no result.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// There is no such object.
-    NotFound,
-    /// The credentials do not allow it. S3 also says so of an object that does not exist to
-    /// those who may not list the bucket.
-    Denied(String),
-    /// Nothing will work in this session until somebody changes what the message says.
-    Final(ErrorKind, String),
-    /// The server cannot be reached or fails, after all retries.
-    Unavailable(String),
-    /// The server is left alone after failures.
-    Resting,
-    /// The deadline has passed.
-    Late,
-    /// What is in the bucket is not what was stored.
-    Corrupt(String),
-    /// A fault on this side, such as a full disk.
-    Local(String),
-}
 
 /// Why one attempt has no result.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use buildhook_sdk::Deadline;
-use buildhook_sdk::remote::Breaker;
+use buildhook_sdk::remote::{Breaker, Fault, Trouble};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
@@ -26,7 +26,6 @@ use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, RustlsConnector};
 use ureq::{Agent, AsSendBody, Body, SendBody};
 
-pub(crate) use fault::Fault;
 use fault::{Failure, MAX_DOCUMENT_BYTES, Scene, element};
 use signing::Signing;
 use target::{DEFAULT_REGION, Target};
@@ -45,15 +44,6 @@ const EXPECT_FROM_BYTES: u64 = 1024 * 1024;
 const MAX_IDLE_CONNECTIONS: usize = 64;
 /// As many bytes as one read of a socket may well bring.
 const BUFFER_BYTES: usize = 64 * 1024;
-
-/// Why whoever reads an object stops.
-#[derive(Debug)]
-pub(crate) enum Trouble {
-    /// What came cannot be used, or nothing came.
-    Content(String),
-    /// What came cannot be kept.
-    Sink(io::Error),
-}
 
 /// What a session took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,8 +122,7 @@ impl Client {
                 (Some(broke), _) => {
                     self.with_scene(|scene| scene.broken(&ureq::Error::from(broke)))
                 }
-                (None, Trouble::Content(why)) => Fault::Corrupt(why).into(),
-                (None, Trouble::Sink(error)) => Fault::Local(error.to_string()).into(),
+                (None, trouble) => Fault::from(trouble).into(),
             })
         })
     }

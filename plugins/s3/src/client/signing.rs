@@ -13,6 +13,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use buildhook_protocol::ErrorKind;
+use buildhook_sdk::remote::Fault;
 use bytes::Bytes;
 use http::request::Parts;
 use reqsign_aws_v4::{Credential, DefaultCredentialProvider, RequestSigner};
@@ -21,7 +22,6 @@ use reqsign_core::{
 };
 use ureq::Agent;
 
-use super::fault::Fault;
 use crate::settings::Settings;
 
 const SERVICE: &str = "s3";

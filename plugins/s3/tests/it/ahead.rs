@@ -12,11 +12,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 const POLL: Duration = Duration::from_millis(5);
 const ENTRIES: u64 = 40;
-/// The list, and of each entry a record and a blob.
-const ALL: u64 = 1 + 2 * ENTRIES;
+/// Each tenth entry has a pack.
+const EACH: u64 = 10;
+/// The list, the records and the packs.
+const ALL: u64 = 1 + ENTRIES + ENTRIES / EACH;
 
 fn content(entry: u64) -> Vec<u8> {
-    noise(100 + entry, 150_000)
+    noise(100 + entry, if entry.is_multiple_of(EACH) { 2_200_000 } else { 150_000 })
 }
 
 fn of_workspace(mut request: Value) -> Value {
@@ -38,7 +40,7 @@ fn fill(server: &Server) {
         assert_eq!(session.ask(of_workspace(built))["stored"], "later");
     }
     assert_eq!(session.close().1, "");
-    assert_eq!(server.objects("v1/lists").len(), 1);
+    assert_eq!(server.objects("v2/lists").len(), 1);
 }
 
 #[test]
@@ -87,14 +89,14 @@ fn a_session_that_asks_for_little_reads_little_ahead() {
 fn a_list_that_is_damaged_or_lies_costs_nothing_but_speed() {
     let server = Server::start();
     fill(&server);
-    let list = server.objects("v1/lists").remove(0);
+    let list = server.objects("v2/lists").remove(0);
     let whole = server.objects.read(&list);
     let mut wrong = whole.clone();
     wrong[100] ^= 1;
     for content in [&b""[..], &wrong, &whole] {
         server.objects.write(&list, content);
         // What is listed may be damaged or gone.
-        let name = server.objects("v1/blobs").remove(0);
+        let name = server.objects("v2/packs").remove(0);
         server.objects.write(&name, b"wrong");
         let mut session = server.session(&[]);
         let answers: Vec<_> = (0..ENTRIES).map(|entry| session.ask(want(&server, entry))).collect();

@@ -28,7 +28,7 @@ fn wrong_credentials_are_told_and_end_the_session() {
         let (want, _, stderr) = refused(Session::spawn(command), &server);
         assert_ne!(want["kind"], "hit");
         assert!(stderr.contains("buildhook-s3: "), "{stderr}");
-        assert_eq!(server.objects("v1"), [""; 0]);
+        assert_eq!(server.objects("v2"), [""; 0]);
         return;
     }
     for (name, value, words) in [
@@ -110,7 +110,7 @@ fn denied_reads_are_misses_and_denied_writes_end_writing_only() {
 #[test]
 fn passing_faults_are_borne() {
     let server = Server::start();
-    let blob = noise(8, 500_000);
+    let blob = noise(8, 2_200_000);
     server.store("k", &[("out/x", &blob, false)], &[]);
     for faults in [
         [Link::Resets, Link::Resets],

@@ -139,7 +139,7 @@ fn what_was_changed_in_the_bucket_is_built_again() {
     let (server, host) = (Server::start(), host());
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     outcomes(&build(first.path(), &host, &server, &server.access_key));
-    let folders = ["outputs", "inputs", "blobs"].map(|folder| format!("machines/v1/{folder}"));
+    let folders = ["outputs", "inputs", "packs"].map(|folder| format!("machines/v2/{folder}"));
     for object in folders.iter().flat_map(|folder| server.objects(folder)) {
         let mut content = server.objects.read(&object);
         let middle = content.len() / 2;
@@ -150,7 +150,7 @@ fn what_was_changed_in_the_bucket_is_built_again() {
     assert_eq!(outcomes(&output), all("miss"), "{}", String::from_utf8_lossy(&output.stderr));
     let app = second.path().join("some/checkout/target/debug/app");
     assert_eq!(Command::new(app).output().unwrap().stdout, b"42!\n");
-    // What is found is stored anew. A blob is found by the one who may read the record before
+    // What is found is stored anew. A pack is found by the one who may read the record before
     // it: the next machine.
     for expected in [None, Some(all("hit"))] {
         let machine = tempfile::tempdir().unwrap();

@@ -4,6 +4,9 @@ use buildhook_sdk::testing::{Fixture, Session, contents};
 
 use super::server::{Server, TOKEN, noise};
 
+/// Content that does not stand behind its record, in bytes.
+const LONG: usize = 2_200_000;
+
 #[test]
 fn what_is_stored_comes_back_whole() {
     let server = Server::start();
@@ -32,26 +35,37 @@ fn what_is_stored_comes_back_whole() {
         assert_eq!(session.ask(server.fixture.want("other"))["reason"]["code"], "not-found");
         assert!(session.close().0.success());
     }
-    assert_eq!(server.objects("team/ci/v1/outputs").len(), 1);
-    assert!(server.objects("team/ci/v1/blobs").iter().all(|name| name.ends_with(".zst")));
+    assert_eq!(server.objects("team/ci/v2/outputs").len(), 1);
+    assert_eq!(server.objects("team/ci/v2/packs").len(), 1);
 }
 
 #[test]
-fn a_small_entry_is_one_object_and_a_blob_is_stored_once() {
+fn a_short_entry_is_one_object_and_a_pack_is_stored_once() {
     let server = Server::start();
-    server.store("small", &[("out/x", &[7; 100_000], false)], &[]);
-    assert_eq!((server.objects("v1/outputs").len(), server.objects("v1/blobs").len()), (1, 0));
+    // What counts is how long it is when it is compressed.
+    server.store("short", &[("out/x", &[7; 4_000_000], false)], &[]);
+    let files: &[(&str, &[u8], bool)] =
+        &[("out/y", &noise(20, 300_000), true), ("out/x", b"small", false)];
+    server.store("several", files, &[]);
+    assert_eq!((server.objects("v2/outputs").len(), server.objects("v2/packs").len()), (2, 0));
+    let mut session = server.session(&["--summary"]);
+    let hit = session.ask(server.fixture.want("several"));
+    let expected: Vec<_> =
+        files.iter().rev().map(|(n, c, x)| ((*n).to_owned(), c.to_vec(), *x)).collect();
+    assert_eq!(contents(&hit), expected);
+    let said = session.close().1;
+    assert!(said.contains(": 1 requests, "), "{said}");
 
-    let blob = noise(3, 300_000);
+    let blob = noise(3, LONG);
     server.store("a", &[("out/x", &blob, false), ("out/same", &blob, false)], &[]);
-    assert_eq!(server.objects("v1/blobs").len(), 1);
+    assert_eq!(server.objects("v2/packs").len(), 1);
     let mut session = server.session(&["--summary"]);
     let file = server.fixture.file("out/y", &blob, true);
     session.ask(server.fixture.built("b", &[file]));
     let said = session.close().1;
     // Whether it is there, and the record.
     assert!(said.contains(": 2 requests, 0 bytes received, "), "sent again: {said}");
-    assert_eq!(server.objects("v1/blobs").len(), 1);
+    assert_eq!(server.objects("v2/packs").len(), 1);
     let hit = server.session(&[]).ask(server.fixture.want("b"));
     assert_eq!(contents(&hit), [("out/y".to_owned(), blob, true)]);
 }
@@ -61,7 +75,7 @@ fn a_session_finds_what_it_is_still_uploading() {
     let server = Server::start();
     let mut session = server.session(&[]);
     for round in 0..5 {
-        let content = noise(round, 400_000);
+        let content = noise(round, LONG);
         let file = server.fixture.file("out/x", &content, false);
         let built = server.fixture.built("k", std::slice::from_ref(&file));
         assert_eq!(session.ask(built)["stored"], "later");
@@ -98,29 +112,47 @@ fn nothing_is_sent_before_the_first_request() {
 #[test]
 fn damage_in_the_bucket_is_a_miss_and_is_repaired() {
     let server = Server::start();
-    let blob = noise(4, 300_000);
+    let blob = noise(4, LONG);
     let files: &[(&str, &[u8], bool)] = &[("out/x", &blob, false), ("out/small", b"s", false)];
-    let damages: [&dyn Fn(); 4] = [
-        &|| {
-            let name = &server.objects("v1/blobs")[0];
-            let mut wrong = server.objects.read(name);
-            wrong[1000] ^= 1;
-            server.objects.write(name, &wrong);
-        },
-        &|| server.objects.write(&server.objects("v1/blobs")[0], b"short"),
-        &|| server.objects.remove(&server.objects("v1/blobs")[0]),
-        &|| {
-            let name = &server.objects("v1/outputs")[0];
-            let text = String::from_utf8(server.objects.read(name)).unwrap();
-            server.objects.write(name, text.replacen("out/x", "out/y", 1).as_bytes());
-        },
+    let damages: [(&dyn Fn(), &str); 5] = [
+        (
+            &|| {
+                let name = &server.objects("v2/packs")[0];
+                let mut wrong = server.objects.read(name);
+                wrong[1000] ^= 1;
+                server.objects.write(name, &wrong);
+            },
+            "corrupt",
+        ),
+        (&|| server.objects.write(&server.objects("v2/packs")[0], b"short"), "corrupt"),
+        (&|| server.objects.remove(&server.objects("v2/packs")[0]), "not-found"),
+        (
+            &|| {
+                let name = &server.objects("v2/outputs")[0];
+                let mut wrong = server.objects.read(name);
+                let at = wrong.windows(5).position(|text| text == b"out/x").unwrap();
+                wrong[at + 4] = b'y';
+                server.objects.write(name, &wrong);
+            },
+            "corrupt",
+        ),
+        (
+            &|| {
+                // What stands behind the record.
+                let name = &server.objects("v2/outputs")[0];
+                let mut short = server.objects.read(name);
+                short.pop();
+                server.objects.write(name, &short);
+            },
+            "corrupt",
+        ),
     ];
     server.store("k", files, &[]);
-    for damage in damages {
+    for (damage, code) in damages {
         damage();
         let mut session = server.session(&[]);
         let miss = session.ask(server.fixture.want("k"));
-        assert_eq!(miss["reason"]["code"], "corrupt", "{miss}");
+        assert_eq!(miss["reason"]["code"], code, "{miss}");
         let records: Vec<_> = files.iter().map(|(n, c, x)| server.fixture.file(n, c, *x)).collect();
         session.ask(server.fixture.built("k", &records));
         assert_eq!(session.close().1, "");
@@ -134,8 +166,8 @@ fn a_record_of_another_entry_is_no_hit() {
     let server = Server::start();
     server.store("k", &[("out/x", b"content", false)], &[]);
     let hex = Fixture::key("other").0.to_hex();
-    let record = server.objects.read(&server.objects("v1/outputs")[0]);
-    server.objects.write(&format!("v1/outputs/{}/{hex}", &hex[..2]), &record);
+    let record = server.objects.read(&server.objects("v2/outputs")[0]);
+    server.objects.write(&format!("v2/outputs/{}/{hex}", &hex[..2]), &record);
     let miss = server.session(&[]).ask(server.fixture.want("other"));
     assert_eq!(miss["reason"]["code"], "corrupt");
 }
@@ -150,7 +182,7 @@ fn a_file_that_contradicts_its_record_is_not_stored() {
         assert_eq!(session.ask(server.fixture.built("k", &[file]))["stored"], "no");
     }
     session.close();
-    assert_eq!(server.objects("v1"), [""; 0]);
+    assert_eq!(server.objects("v2"), [""; 0]);
 }
 
 #[test]
@@ -240,7 +272,7 @@ fn secrets_are_found_nowhere() {
         }
         seen += &session.close().1;
     }
-    for name in server.objects("v1") {
+    for name in server.objects("v2") {
         seen += &String::from_utf8_lossy(&server.objects.read(&name));
     }
     assert!(seen.contains("\"hit\""), "one of them worked");

@@ -1,17 +1,21 @@
 //! Under which names entries lie on any server.
 //!
 //! ```text
-//! <prefix>/v1/outputs/<ab>/<key>        an entry record, by purpose
-//! <prefix>/v1/inputs/<ab>/<key>
-//! <prefix>/v1/<folder>/<ab>/<digest>    what a store keeps beside records
+//! <prefix>/v2/outputs/<ab>/<key>        an entry's record and content, by purpose
+//! <prefix>/v2/inputs/<ab>/<key>
+//! <prefix>/v2/packs/<ab>/<digest>       content that is too long to stand behind a record
+//! <prefix>/v2/<folder>/<ab>/<digest>    what a store keeps beside them
 //! ```
 //!
-//! `<ab>` are the first two digits: servers that keep objects in folders stay quick.
+//! `<ab>` are the first two digits: servers that keep objects in folders stay quick. The
+//! digest of a pack is that of the object's bytes, so no two writers can disagree on them.
+//!
+//! In `v1` each file was an object of its own.
 
 use buildhook_protocol::{Digest, Key, Purpose};
 
 /// The format of what lies there; another one lives beside it.
-const FORMAT: &str = "v1";
+const FORMAT: &str = "v2";
 
 /// The names of objects below one prefix.
 #[derive(Debug, Clone)]
@@ -34,13 +38,17 @@ impl Names {
     }
 
     /// The record of an entry.
-    #[must_use]
-    pub fn record(&self, key: &Key, purpose: Purpose) -> String {
+    pub(super) fn record(&self, key: &Key, purpose: Purpose) -> String {
         let folder = match purpose {
             Purpose::Inputs => "inputs",
             _ => "outputs",
         };
         self.object(folder, &key.0)
+    }
+
+    /// Content of an entry with this digest.
+    pub(super) fn pack(&self, digest: &Digest) -> String {
+        self.object("packs", digest)
     }
 
     /// What is known by `digest` in one of the store's own folders.

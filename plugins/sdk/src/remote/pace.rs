@@ -9,8 +9,7 @@ const BASE_TIME: Duration = Duration::from_secs(30);
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;
 
 /// When an upload of `size` bytes has to be done, at the latest `until`.
-#[must_use]
-pub fn upload_deadline(size: u64, until: Option<Deadline>) -> Deadline {
+pub(super) fn upload_deadline(size: u64, until: Option<Deadline>) -> Deadline {
     let time = BASE_TIME + Duration::from_secs(size / SLOWEST_BYTES_PER_SECOND);
     let own = Deadline::after(Instant::now(), time);
     until.map_or(own, |until| own.min(until))

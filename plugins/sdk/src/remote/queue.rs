@@ -10,20 +10,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{EntryId, Staged, Told};
+use super::Told;
+use super::stage::{EntryId, Staged};
 use crate::Deadline;
 
 /// Entries written at once.
 const MAX_WORKERS: usize = 8;
-/// Blobs that may wait: each holds up to two files open, and 1,024 is a common limit.
-const MAX_WAITING_BLOBS: usize = 256;
-/// Entries that may wait, with up to 170 kB of record each.
+/// Files that are open for what waits: 1,024 is a common limit.
+const MAX_OPEN_FILES: usize = 512;
+/// Entries that may wait, with up to 130 kB of record and small files each.
 const MAX_WAITING_ENTRIES: usize = 512;
 /// Content that may wait, in bytes: what is copied takes room on the disk.
 const MAX_WAITING_BYTES: u64 = 4_000_000_000;
 
 /// The background of a session.
-pub struct Queue(Arc<Shared>);
+pub(super) struct Queue(Arc<Shared>);
 
 struct Shared {
     write: Box<dyn Fn(Staged) -> bool + Send + Sync>,
@@ -39,7 +40,7 @@ struct State {
     running: HashSet<EntryId>,
     /// Waiting or running, by entry.
     pending: HashMap<EntryId, u32>,
-    blobs: usize,
+    open_files: usize,
     bytes: u64,
     workers: usize,
 }
@@ -52,7 +53,10 @@ impl fmt::Debug for Queue {
 
 impl Queue {
     /// `write` writes one entry, and says whether it is there; it tells why not itself.
-    pub fn new(told: Arc<Told>, write: impl Fn(Staged) -> bool + Send + Sync + 'static) -> Self {
+    pub(super) fn new(
+        told: Arc<Told>,
+        write: impl Fn(Staged) -> bool + Send + Sync + 'static,
+    ) -> Self {
         Self(Arc::new(Shared {
             write: Box::new(write),
             told,
@@ -63,22 +67,20 @@ impl Queue {
     }
 
     /// Counts an entry that is not stored.
-    pub fn count_not_stored(&self) {
+    pub(super) fn count_not_stored(&self) {
         self.0.not_stored.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether one more entry may wait.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         let state = self.0.state();
         state.queue.len() < MAX_WAITING_ENTRIES
-            && state.blobs < MAX_WAITING_BLOBS
+            && state.open_files < MAX_OPEN_FILES
             && state.bytes < MAX_WAITING_BYTES
     }
 
     /// Writes `entry` later; false when no thread can be started for it.
-    #[must_use]
-    pub fn submit(&self, entry: Staged) -> bool {
+    pub(super) fn submit(&self, entry: Staged) -> bool {
         let mut state = self.0.state();
         if state.workers < MAX_WORKERS {
             let shared = Arc::clone(&self.0);
@@ -89,7 +91,7 @@ impl Queue {
                 Err(_) => {}
             }
         }
-        state.blobs += entry.blobs.len();
+        state.open_files += entry.open_files();
         state.bytes += entry.size_bytes();
         *state.pending.entry(entry.id()).or_default() += 1;
         state.queue.push_back(entry);
@@ -97,12 +99,12 @@ impl Queue {
     }
 
     /// Waits while the entry is on its way to the store, until the deadline.
-    pub fn wait_for(&self, id: &EntryId, deadline: Deadline) {
+    pub(super) fn wait_for(&self, id: &EntryId, deadline: Deadline) {
         self.wait_while(deadline, |state| state.pending.contains_key(id));
     }
 
     /// Waits until all is written, at most `limit`; tells what is not.
-    pub fn finish(&self, limit: Duration) {
+    pub(super) fn finish(&self, limit: Duration) {
         self.wait_while(Deadline::within(limit), |state| !state.pending.is_empty());
         let left: u32 = self.0.state().pending.values().sum();
         let lost = self.0.not_stored.load(Ordering::Relaxed);
@@ -130,11 +132,11 @@ impl Shared {
     fn work(&self) {
         while let Some(entry) = self.begin() {
             let id = entry.id();
-            let (blobs, bytes) = (entry.blobs.len(), entry.size_bytes());
+            let (open_files, bytes) = (entry.open_files(), entry.size_bytes());
             if !(self.write)(entry) {
                 self.not_stored.fetch_add(1, Ordering::Relaxed);
             }
-            self.end(&id, blobs, bytes);
+            self.end(&id, open_files, bytes);
         }
     }
 
@@ -152,10 +154,10 @@ impl Shared {
         entry
     }
 
-    fn end(&self, id: &EntryId, blobs: usize, bytes: u64) {
+    fn end(&self, id: &EntryId, open_files: usize, bytes: u64) {
         let mut state = self.state();
         state.running.remove(id);
-        state.blobs -= blobs;
+        state.open_files -= open_files;
         state.bytes -= bytes;
         if let Some(count) = state.pending.get_mut(id) {
             *count -= 1;

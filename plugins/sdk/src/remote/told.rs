@@ -5,27 +5,26 @@ use std::sync::{Mutex, PoisonError};
 
 /// Remembers what was told.
 #[derive(Debug)]
-pub struct Told {
+pub(super) struct Told {
     plugin: &'static str,
     topics: Mutex<HashSet<&'static str>>,
 }
 
 impl Told {
     /// On behalf of the plugin of this name.
-    #[must_use]
-    pub fn new(plugin: &'static str) -> Self {
+    pub(super) fn new(plugin: &'static str) -> Self {
         Self { plugin, topics: Mutex::default() }
     }
 
     /// Tells `message` unless something about `topic` was told before.
-    pub fn once(&self, topic: &'static str, message: &str) {
+    pub(super) fn once(&self, topic: &'static str, message: &str) {
         if self.topics.lock().unwrap_or_else(PoisonError::into_inner).insert(topic) {
             self.say(message);
         }
     }
 
     /// Tells `message`.
-    pub fn say(&self, message: &str) {
+    pub(super) fn say(&self, message: &str) {
         eprintln!("buildhook-{}: {message}", self.plugin);
     }
 }
