@@ -29,6 +29,8 @@ pub(crate) struct Around {
     pub(crate) sccache: Option<PathBuf>,
     pub(crate) project: PathBuf,
     pub(crate) options: Vec<String>,
+    /// Nobody has set limits for a bucket far away.
+    pub(crate) default_limits: bool,
 }
 
 /// Who builds.
@@ -82,7 +84,8 @@ impl<'a> Machine<'a> {
             symlink(from, root.join("cargo/registry").join(part)).expect("a link");
         }
         copy(&around.project, &machine.checkout());
-        fs::write(root.join("settings.toml"), SETTINGS).expect("a file");
+        let settings = if around.default_limits { "" } else { SETTINGS };
+        fs::write(root.join("settings.toml"), settings).expect("a file");
         fs::write(root.join("tiers.toml"), machine.tiers()).expect("a file");
         let mut fetch = machine.command("cargo");
         fetch.arg("fetch").env_remove("CARGO_NET_OFFLINE");
@@ -198,8 +201,14 @@ impl<'a> Machine<'a> {
 
     fn tier(&self) -> String {
         let tiers = self.root.join("tiers.toml").display().to_string();
-        let drain = format!("--drain-ms={DRAIN_MS}");
-        quoted(&[self.program("buildhook-tier"), drain, tiers])
+        let mut tier = vec![self.program("buildhook-tier")];
+        tier.extend(self.drain());
+        tier.push(tiers);
+        quoted(&tier)
+    }
+
+    fn drain(&self) -> Option<String> {
+        (!self.around.default_limits).then(|| format!("--drain-ms={DRAIN_MS}"))
     }
 
     /// A local store before the bucket.
@@ -208,15 +217,19 @@ impl<'a> Machine<'a> {
             self.program("buildhook-s3"),
             format!("--bucket={BUCKET}"),
             format!("--endpoint=http://{}", self.address),
-            format!("--drain-ms={DRAIN_MS}"),
             "--summary".to_owned(),
         ];
+        s3.extend(self.drain());
         s3.extend(self.around.options.iter().cloned());
         let local = self.local_dir();
+        let timeout = match self.around.default_limits {
+            true => String::new(),
+            false => format!("timeout-ms = {WAIT_MS}\n"),
+        };
         format!(
             "[[tier]]\nname = 'local'\nplugin = {local:?}\nread = true\nwrite = true\n\
              back-fill = true\n\n[[tier]]\nname = 'bucket'\nplugin = {s3:?}\nread = true\n\
-             write = true\nback-fill = false\nbackground = true\ntimeout-ms = {WAIT_MS}\n"
+             write = true\nback-fill = false\nbackground = true\n{timeout}"
         )
     }
 }

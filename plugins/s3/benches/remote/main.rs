@@ -56,6 +56,12 @@ struct Arguments {
     /// Further options of the plugin, for example `--zstd=0`.
     #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
     option: Vec<String>,
+    /// Leaves out plain Cargo: requests and bytes can be counted without it.
+    #[arg(long)]
+    without_plain: bool,
+    /// With the limits that the host and the plugins have when nobody sets any.
+    #[arg(long)]
+    default_limits: bool,
     /// Cargo gives this to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -79,12 +85,16 @@ fn main() {
     });
     let work = tempfile::tempdir().expect("a temporary folder");
     let project = arguments.project.clone().unwrap_or_else(|| template(work.path()));
+    // Builds run in folders of their own.
+    let [programs, project] =
+        [programs, project].map(|path| std::path::absolute(path).expect("a path"));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let home = |variable: &str, folder: &str| {
         let below_home = || Path::new(&std::env::var_os("HOME").expect("HOME is set")).join(folder);
         std::env::var_os(variable).map_or_else(below_home, PathBuf::from)
     };
     let mut tools = vec![Tool::Plain, Tool::Buildhook];
+    tools.retain(|tool| *tool != Tool::Plain || !arguments.without_plain);
     let sccache = std::env::split_paths(&path).map(|dir| dir.join("sccache")).find(|p| p.is_file());
     match &sccache {
         Some(_) => tools.push(Tool::Sccache),
@@ -99,6 +109,7 @@ fn main() {
         sccache,
         project,
         options: arguments.option.clone(),
+        default_limits: arguments.default_limits,
     };
     let mut rows = Vec::new();
     for round in 1..=arguments.runs {
