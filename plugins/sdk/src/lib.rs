@@ -41,6 +41,7 @@ pub mod filter;
 pub mod remote;
 
 mod dispatch;
+mod patience;
 mod plugin;
 mod serve;
 mod start;
@@ -48,6 +49,7 @@ mod stdio;
 pub mod testing;
 
 pub use buildhook_protocol as protocol;
+pub use patience::Patience;
 pub use plugin::{About, Built, Call, Deadline, Done, Error, Hit, Plugin, Want};
 pub use serve::{Served, serve};
 pub use start::{EXIT_FAULT, EXIT_USAGE, StartError, main};

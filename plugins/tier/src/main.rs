@@ -25,8 +25,8 @@
 //! `background`, later from copies that outlive the request. At the end what waits is
 //! written within `--drain-ms`; what was not is counted on standard error.
 //!
-//! What a bad tier costs. Time counts in which at least one request waits for the tier; a hit
-//! pays for the time that it took and for what building would have taken. When what is left
+//! What a bad tier costs. Time counts in which at least one request waits for the tier in vain; a
+//! hit pays for the time that it took and earns what building would have taken. When what is left
 //! is more than `patience-ms`, a tier behind the first one is not asked any more, and what is
 //! built is written to it in the background. So a tier that is late, hangs or lies makes a
 //! build longer by at most `patience-ms`, what its hits have spared, and one answer
@@ -37,7 +37,6 @@
 
 mod config;
 mod member;
-mod patience;
 mod queue;
 mod spool;
 mod tiers;

@@ -3,14 +3,13 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use buildhook_sdk::filter::{Depth, Next};
 use buildhook_sdk::protocol::{Answer, FileRecord, Hook, Message};
-use buildhook_sdk::{Deadline, StartError};
+use buildhook_sdk::{Deadline, Patience, StartError};
 
 use crate::config::Tier;
-use crate::patience::Patience;
 
 /// A tier that fails so often in a row is left alone for the rest of the session. So one that
 /// hangs costs a build this many time limits, and no more.
@@ -101,16 +100,20 @@ impl Member {
         is_left
     }
 
-    /// A hit has come, after `took`, that spares the build `cost_ms`.
-    pub(crate) fn earn(&self, took: Duration, cost_ms: Option<u64>) {
-        self.patience.earn(took.saturating_add(Duration::from_millis(cost_ms.unwrap_or(0))));
+    /// A hit has come that spares the build `cost_ms`.
+    pub(crate) fn earn(&self, cost_ms: Option<u64>) {
+        self.patience.earn(Duration::from_millis(cost_ms.unwrap_or(0)));
+    }
+
+    /// The build has waited since then, and no hit has come.
+    pub(crate) fn lose(&self, since: Instant) {
+        self.patience.lose(since);
     }
 
     /// Asks, within the tier's own time limit and `deadline`. An error, be it an answer or
     /// the lack of one, counts against the tier.
     pub(crate) fn ask(&self, message: Message, deadline: Deadline) -> Result<Message, String> {
-        let deadline = deadline.min(Deadline::within(self.limit()));
-        self.patience.wait(|| self.exchange(message, deadline))
+        self.exchange(message, deadline.min(Deadline::within(self.limit())))
     }
 
     /// Gives the tier `files`, which may take longer the more they are.
@@ -123,8 +126,10 @@ impl Member {
         let bytes = files.iter().map(|file| file.size).fold(0, u64::saturating_add);
         let more_ms = (files.len() as u64).saturating_add(bytes / SLOWEST_BYTES_PER_MS);
         let limit = self.limit().saturating_add(Duration::from_millis(more_ms));
-        let deadline = deadline.min(Deadline::within(limit));
-        self.patience.wait(|| self.exchange(message, deadline))
+        let started = Instant::now();
+        let outcome = self.exchange(message, deadline.min(Deadline::within(limit)));
+        self.lose(started);
+        outcome
     }
 
     fn limit(&self) -> Duration {

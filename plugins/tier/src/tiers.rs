@@ -298,6 +298,18 @@ enum Found {
 
 fn ask(member: &Member, call: &Call, index: usize) -> Found {
     let started = Instant::now();
+    let found = find(member, call, index);
+    match &found {
+        // What a record of inputs says is no build spared.
+        Found::Hit(_, hit) => {
+            member.earn(hit.cost_ms.filter(|_| call.purpose == Purpose::Outputs));
+        }
+        Found::Miss(_) => member.lose(started),
+    }
+    found
+}
+
+fn find(member: &Member, call: &Call, index: usize) -> Found {
     let outcome = scratch_for(call, index).and_then(|scratch| {
         let mut request = call.message.clone();
         request.members_mut().insert("scratch".to_owned(), scratch.into());
@@ -311,9 +323,6 @@ fn ask(member: &Member, call: &Call, index: usize) -> Found {
         Ok(Answer::Hit { seal, files, cost_ms, .. }) => match files.iter().find(|f| !is_there(f)) {
             None => {
                 member.praise();
-                // What a record of inputs says is no build spared.
-                let spared = cost_ms.filter(|_| call.purpose == Purpose::Outputs);
-                member.earn(started.elapsed(), spared);
                 Found::Hit(answer, Hit { seal, files, cost_ms })
             }
             Some(file) => {
