@@ -8,6 +8,8 @@ use buildhook_sdk::remote::Fault;
 
 /// Marks that a server wants other credentials.
 pub(crate) const UNAUTHORIZED: &str = "buildhook: unauthorized";
+/// Marks that a server's certificate is not trusted.
+pub(crate) const UNTRUSTED: &str = "buildhook: untrusted";
 /// Marks that a server has no room.
 pub(crate) const FULL: &str = "buildhook: full";
 
@@ -16,6 +18,8 @@ const AUTH_WORDS: [&str; 5] =
     [UNAUTHORIZED, "WRONGPASS", "NOAUTH", "AuthenticationFailed", "Password authentication failed"];
 /// Status of memcached's binary protocol for the same: authentication error, and go on with it.
 const MEMCACHED_AUTH: [&str; 2] = ["32", "33"];
+/// Words for certificates that are not trusted, the latter of rustls.
+const UNTRUSTED_WORDS: [&str; 2] = [UNTRUSTED, "invalid peer certificate"];
 /// Words for rights that are missing.
 const DENIED_WORDS: [&str; 2] = ["NOPERM", "READONLY"];
 /// Words for no room left.
@@ -41,6 +45,14 @@ pub(crate) fn judge(server: &str, error: &opendal::Error) -> Fault {
             format!(
                 "{server} does not accept the user or the password: correct `user`, and \
                  `password-file` or BUILDHOOK_OPENDAL_PASSWORD"
+            ),
+        ),
+        _ if says(&UNTRUSTED_WORDS) => Fault::Final(
+            ErrorKind::Config,
+            format!(
+                "no secure connection to {server}: its certificate is not trusted, or it speaks no \
+                 TLS there: correct `url`, add the certificate's authority to the system's, or \
+                 name its file in SSL_CERT_FILE"
             ),
         ),
         Kind::PermissionDenied => Fault::Denied(denied(server)),
@@ -86,6 +98,10 @@ mod tests {
         for error in [unexpected(UNAUTHORIZED), unexpected("WRONGPASS planted"), status("32")] {
             assert!(matches!(judged(error), Fault::Final(ErrorKind::Auth, _)));
         }
+        let untrusted = judged(unexpected("invalid peer certificate: planted"));
+        assert!(
+            matches!(untrusted, Fault::Final(ErrorKind::Config, why) if !why.contains("planted"))
+        );
         for error in [unexpected("NOPERM planted"), Error::new(Kind::PermissionDenied, "403")] {
             assert!(matches!(judged(error), Fault::Denied(_)));
         }

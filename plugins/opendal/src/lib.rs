@@ -43,6 +43,7 @@ pub fn store(settings: &Settings) -> Result<Store<Server>, StartError> {
         names: Names::new(&settings.prefix),
         zstd_level: settings.zstd_level,
         wait: settings.wait,
+        patience: settings.patience,
         max_in_flight: settings.max_in_flight,
         drain_ms: settings.drain_ms,
     };

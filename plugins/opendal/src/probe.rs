@@ -4,16 +4,22 @@
 //! says: a wrong password or a server that is not there would look like a slow one.
 
 use std::io;
+use std::sync::Arc;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
-use crate::fault::UNAUTHORIZED;
+use crate::fault::{UNAUTHORIZED, UNTRUSTED};
 
 /// Longest answer that is looked at, in bytes.
 const MAX_ANSWER_BYTES: u64 = 1024;
 
-/// Connects to `authority` and, where no TLS is spoken, gives the password.
+/// Connects to `authority` and gives the password.
 pub(crate) async fn redis(
     authority: &str,
     tls: bool,
@@ -23,6 +29,10 @@ pub(crate) async fn redis(
     match greet(authority, tls, user, password).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(opendal::Error::new(opendal::ErrorKind::PermissionDenied, UNAUTHORIZED)),
+        // What rustls says of a certificate.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData && tls => {
+            Err(opendal::Error::new(opendal::ErrorKind::ConfigInvalid, UNTRUSTED))
+        }
         Err(_) => {
             let error = opendal::Error::new(opendal::ErrorKind::Unexpected, "no connection");
             Err(error.set_temporary())
@@ -37,15 +47,36 @@ async fn greet(
     user: Option<&str>,
     password: Option<&str>,
 ) -> io::Result<bool> {
-    let mut stream = TcpStream::connect(authority).await?;
-    if tls {
-        return Ok(true);
-    }
+    let stream = TcpStream::connect(authority).await?;
     let words: Vec<&str> = match password {
         None => vec!["PING"],
         Some(password) => std::iter::once("AUTH").chain(user).chain([password]).collect(),
     };
-    stream.write_all(command(&words).as_bytes()).await?;
+    if !tls {
+        return is_taken(stream, &words).await;
+    }
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name =
+        ServerName::try_from(host).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    is_taken(connector().connect(name, stream).await?, &words).await
+}
+
+/// With the system's certificates, as `opendal` has it.
+fn connector() -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    // With none that can be read nothing is trusted, which is told.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// Whether the answer to a command is a good one.
+async fn is_taken(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    words: &[&str],
+) -> io::Result<bool> {
+    stream.write_all(command(words).as_bytes()).await?;
     let mut answer = Vec::new();
     BufReader::new(stream.take(MAX_ANSWER_BYTES)).read_until(b'\n', &mut answer).await?;
     let answer = String::from_utf8_lossy(&answer);
@@ -54,7 +85,7 @@ async fn greet(
         other if ["-WRONGPASS", "-NOAUTH", "-ERR AUTH"].iter().any(|no| other.starts_with(no)) => {
             Ok(false)
         }
-        _ => Err(io::ErrorKind::InvalidData.into()),
+        _ => Err(io::ErrorKind::Other.into()),
     }
 }
 

@@ -48,6 +48,10 @@ pub struct Options {
     /// Longest that one attempt to read or write a piece may take, in milliseconds.
     #[arg(long, value_name = "MS")]
     pub attempt_timeout_ms: Option<u64>,
+    /// Longest that builds wait for the server in vain, in all, beyond what its hits have
+    /// spared, in milliseconds; then it is only written to.
+    #[arg(long, value_name = "MS")]
+    pub patience_ms: Option<u64>,
     /// Requests of the host that are worked on at once, 1 to 256.
     #[arg(long, value_name = "N")]
     pub max_in_flight: Option<u32>,
@@ -68,6 +72,7 @@ impl Options {
             zstd: self.zstd.or(base.zstd),
             wait: self.wait || base.wait,
             attempt_timeout_ms: self.attempt_timeout_ms.or(base.attempt_timeout_ms),
+            patience_ms: self.patience_ms.or(base.patience_ms),
             max_in_flight: self.max_in_flight.or(base.max_in_flight),
             drain_ms: self.drain_ms.or(base.drain_ms),
         }
@@ -106,6 +111,7 @@ pub struct Settings {
     pub(crate) zstd_level: Option<i32>,
     pub(crate) wait: bool,
     pub(crate) attempt_timeout: Duration,
+    pub(crate) patience: Duration,
     pub(crate) max_in_flight: u32,
     pub(crate) drain_ms: u64,
 }
@@ -149,6 +155,7 @@ impl Settings {
             zstd_level: remote::level(options.zstd)?,
             wait: options.wait,
             attempt_timeout: Duration::from_millis(attempt_timeout_ms),
+            patience: remote::patience(options.patience_ms),
             max_in_flight,
             drain_ms: options.drain_ms.unwrap_or(DEFAULT_DRAIN_MS),
         })

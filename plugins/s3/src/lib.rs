@@ -36,6 +36,7 @@ pub fn store(settings: &Settings) -> Store<Bucket> {
         names,
         zstd_level: settings.zstd_level,
         wait: settings.wait,
+        patience: settings.patience,
         max_in_flight: settings.max_in_flight,
         drain_ms: settings.drain_ms,
     };

@@ -62,6 +62,10 @@ pub struct Options {
     /// Longest silence of the server, in milliseconds.
     #[arg(long, value_name = "MS")]
     pub read_timeout_ms: Option<u64>,
+    /// Longest that builds wait for the bucket in vain, in all, beyond what its hits have
+    /// spared, in milliseconds; then it is only written to.
+    #[arg(long, value_name = "MS")]
+    pub patience_ms: Option<u64>,
     /// Requests of the host that are worked on at once, 1 to 256.
     #[arg(long, value_name = "N")]
     pub max_in_flight: Option<u32>,
@@ -90,6 +94,7 @@ impl Options {
             wait: self.wait || base.wait,
             connect_timeout_ms: self.connect_timeout_ms.or(base.connect_timeout_ms),
             read_timeout_ms: self.read_timeout_ms.or(base.read_timeout_ms),
+            patience_ms: self.patience_ms.or(base.patience_ms),
             max_in_flight: self.max_in_flight.or(base.max_in_flight),
             drain_ms: self.drain_ms.or(base.drain_ms),
             summary: self.summary || base.summary,
@@ -133,6 +138,7 @@ pub struct Settings {
     pub(crate) wait: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) read_timeout: Duration,
+    pub(crate) patience: Duration,
     pub(crate) max_in_flight: u32,
     pub(crate) drain_ms: u64,
     pub(crate) summary: bool,
@@ -211,6 +217,7 @@ impl Settings {
                 options.read_timeout_ms,
                 DEFAULT_READ_TIMEOUT_MS,
             )?,
+            patience: remote::patience(options.patience_ms),
             max_in_flight,
             drain_ms: options.drain_ms.unwrap_or(DEFAULT_DRAIN_MS),
             summary: options.summary,

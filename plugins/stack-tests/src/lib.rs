@@ -14,6 +14,7 @@ use buildhook_sdk::testing::{Fixture, Session};
 use serde_json::Value;
 
 pub mod hostile;
+pub mod tls;
 pub mod wasm;
 
 /// The executable of the package `buildhook-<name>`.

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use buildhook_sdk::testing::Session;
+use buildhook_stack_tests::tls::Authority;
 
 use super::server::{Kind, VARIABLE, each, noise};
 
@@ -25,7 +26,7 @@ fn nothing_is_sent_before_the_first_request() {
 #[test]
 fn a_wrong_password_ends_the_session_and_says_what_to_change() {
     each(|server| {
-        if server.kind == Kind::Memcached {
+        if server.password().is_none() {
             return;
         }
         let mut command = server.plugin_at(server.address, &[]);
@@ -38,6 +39,27 @@ fn a_wrong_password_ends_the_session_and_says_what_to_change() {
         }
         let stderr = session.close().1;
         assert_eq!(stderr.matches("does not accept the user or the password").count(), 1);
+    });
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_ends_the_session_and_says_what_to_change() {
+    each(|server| {
+        if server.kind != Kind::RedisTls {
+            return;
+        }
+        let other = server.path("other.pem");
+        std::fs::write(&other, Authority::new("other").pem()).unwrap();
+        let mut command = server.plugin_at(server.address, &[]);
+        command.env("SSL_CERT_FILE", other);
+        let mut session = Session::spawn(command);
+        for _ in 0..2 {
+            let answer = session.ask(server.fixture.want("k"));
+            assert_eq!(answer["error"]["scope"], "session", "{answer}");
+            assert_eq!(answer["error"]["kind"], "config", "{answer}");
+        }
+        let stderr = session.close().1;
+        assert_eq!(stderr.matches("is not trusted").count(), 1, "{stderr}");
     });
 }
 

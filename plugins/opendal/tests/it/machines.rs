@@ -46,9 +46,10 @@ fn build(root: &Path, server: &Server) -> Vec<(String, String)> {
         .env("PATH", path.unwrap())
         .env("HOME", root)
         .env("CARGO_HOME", root.join("cargo"))
+        .envs(server.trust())
         .env("BUILDHOOK_CACHE_DIR", root.join("state"))
         .env("BUILDHOOK_CONFIG", config)
-        .env("BUILDHOOK_HOOK", format!("'{PROGRAM}' {options} --wait"))
+        .env("BUILDHOOK_HOOK", format!("'{PROGRAM}' {options} --wait --patience-ms=3600000"))
         .current_dir(&checkout);
     if let Some(password) = server.password() {
         command.env(VARIABLE, password);

@@ -4,5 +4,6 @@
 mod conformance;
 mod faults;
 mod machines;
+mod sasl;
 mod server;
 mod store;

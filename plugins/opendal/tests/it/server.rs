@@ -8,11 +8,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use buildhook_sdk::testing::{Fixture, Session};
+use buildhook_stack_tests::tls::Authority;
+
+use super::sasl;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_buildhook-opendal");
 pub(crate) const PASSWORD: &str = "planted-password-4f9c1e7ab2";
 pub(crate) const VARIABLE: &str = "BUILDHOOK_OPENDAL_PASSWORD";
-const USER: &str = "builder";
+pub(crate) const USER: &str = "builder";
 /// Longer than any server takes to start; reached only when a test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Ports that are tried: another process may take one between the look and the start.
@@ -21,14 +24,21 @@ const ATTEMPTS: u32 = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Redis,
+    /// Reached by TLS only.
+    RedisTls,
     Memcached,
+    /// Wants a password, by SASL.
+    MemcachedSasl,
     Webdav,
 }
 
 /// A server, and files to store there.
 pub(crate) struct Server {
     pub(crate) kind: Kind,
+    /// Of the plugin.
     pub(crate) address: SocketAddr,
+    /// Without TLS.
+    plain: SocketAddr,
     child: Child,
     root: tempfile::TempDir,
     pub(crate) fixture: Fixture,
@@ -36,7 +46,7 @@ pub(crate) struct Server {
 
 /// Calls `test` with a fresh server of each kind that is installed.
 pub(crate) fn each(test: impl Fn(&mut Server)) {
-    for kind in [Kind::Redis, Kind::Memcached, Kind::Webdav] {
+    for kind in [Kind::Redis, Kind::RedisTls, Kind::Memcached, Kind::MemcachedSasl, Kind::Webdav] {
         if let Some(mut server) = Server::start(kind) {
             test(&mut server);
         }
@@ -47,8 +57,8 @@ impl Server {
     /// `None`, and a word about it, where the server is not installed.
     fn start(kind: Kind) -> Option<Self> {
         let name = match kind {
-            Kind::Redis => "redis-server",
-            Kind::Memcached => "memcached",
+            Kind::Redis | Kind::RedisTls => "redis-server",
+            Kind::Memcached | Kind::MemcachedSasl => "memcached",
             Kind::Webdav => "lighttpd",
         };
         let Some(program) = find(name) else {
@@ -62,11 +72,12 @@ impl Server {
             std::fs::create_dir(root.path().join(folder)).unwrap();
         }
         for _ in 0..ATTEMPTS {
-            let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            let mut child = launch(kind, &program, &address.port().to_string(), root.path());
+            let [plain, encrypted] = free_addresses();
+            let address = if kind == Kind::RedisTls { encrypted } else { plain };
+            let mut child = launch(kind, &program, [plain, address], root.path());
             if listens(&mut child, address) {
                 let fixture = Fixture::new(&root.path().join("files"));
-                return Some(Self { kind, address, child, root, fixture });
+                return Some(Self { kind, address, plain, child, root, fixture });
             }
         }
         let log = std::fs::read_to_string(root.path().join("log")).unwrap_or_default();
@@ -75,6 +86,11 @@ impl Server {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
+    }
+
+    /// The variable that names the authority of the server's certificate.
+    pub(crate) fn trust(&self) -> Option<(&'static str, PathBuf)> {
+        (self.kind == Kind::RedisTls).then(|| ("SSL_CERT_FILE", self.path("authority.pem")))
     }
 
     pub(crate) fn kill(&mut self) {
@@ -87,10 +103,11 @@ impl Server {
     pub(crate) fn options_at(&self, address: SocketAddr) -> Vec<String> {
         let mut options = match self.kind {
             Kind::Redis => vec![format!("--url=redis://{address}")],
-            Kind::Memcached => vec![format!("--url=memcached://{address}")],
+            Kind::RedisTls => vec![format!("--url=rediss://{address}")],
+            Kind::Memcached | Kind::MemcachedSasl => vec![format!("--url=memcached://{address}")],
             Kind::Webdav => vec![format!("--url=webdav+http://{address}")],
         };
-        if self.kind == Kind::Webdav {
+        if matches!(self.kind, Kind::Webdav | Kind::MemcachedSasl) {
             options.push(format!("--user={USER}"));
         }
         options
@@ -104,6 +121,8 @@ impl Server {
     pub(crate) fn plugin_at(&self, address: SocketAddr, more: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command.env_clear().args(self.options_at(address)).args(more);
+        // Machines under load wait in vain for long.
+        command.envs(self.trust()).arg("--patience-ms=3600000");
         if let Some(password) = self.password() {
             command.env(VARIABLE, password);
         }
@@ -132,15 +151,16 @@ impl Server {
         match (self.kind, content) {
             (Kind::Webdav, Some(content)) => std::fs::write(file, content).unwrap(),
             (Kind::Webdav, None) => std::fs::remove_file(file).unwrap(),
-            (Kind::Redis, Some(content)) => {
+            (Kind::Redis | Kind::RedisTls, Some(content)) => {
                 let length = content.len();
                 let name = format!("${}\r\n{object}", object.len());
                 let set = format!("*3\r\n$3\r\nSET\r\n{name}\r\n${length}\r\n{content}");
                 self.tell(&[&format!("AUTH {PASSWORD}"), &set]);
             }
-            (Kind::Redis, None) => {
+            (Kind::Redis | Kind::RedisTls, None) => {
                 self.tell(&[&format!("AUTH {PASSWORD}"), &format!("DEL {object}")]);
             }
+            (Kind::MemcachedSasl, content) => sasl::overwrite(self.address, object, content),
             (Kind::Memcached, Some(content)) => {
                 self.tell(&[&format!("set {object} 0 0 {}\r\n{content}", content.len())]);
             }
@@ -150,7 +170,7 @@ impl Server {
 
     /// Sends commands, each of which is answered with a line that names no error.
     fn tell(&self, commands: &[&str]) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
+        let mut stream = TcpStream::connect(self.plain).unwrap();
         let mut answers = BufReader::new(stream.try_clone().unwrap());
         for command in commands {
             stream.write_all(format!("{command}\r\n").as_bytes()).unwrap();
@@ -174,7 +194,14 @@ fn find(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
-fn launch(kind: Kind, program: &Path, port: &str, root: &Path) -> Child {
+fn free_addresses() -> [SocketAddr; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
+}
+
+/// At the first address, and with TLS at the second one.
+fn launch(kind: Kind, program: &Path, addresses: [SocketAddr; 2], root: &Path) -> Child {
+    let [port, tls_port] = &addresses.map(|address| address.port().to_string());
     // The system kills the server should the test be killed.
     let mut command = match find("setpriv") {
         Some(setpriv) => {
@@ -185,12 +212,18 @@ fn launch(kind: Kind, program: &Path, port: &str, root: &Path) -> Child {
         None => Command::new(program),
     };
     match kind {
-        Kind::Redis => command
+        Kind::Redis | Kind::RedisTls => command
             .args(["--bind", "127.0.0.1", "--port", port, "--requirepass", PASSWORD])
             .args(["--save", "", "--appendonly", "no", "--dir"])
-            .arg(root),
+            .arg(root)
+            .args(if kind == Kind::RedisTls { tls(root, tls_port) } else { Vec::new() }),
         // Root has to name the user that it runs as.
-        Kind::Memcached => command.args(["-l", "127.0.0.1", "-p", port, "-U", "0", "-u", "root"]),
+        Kind::Memcached | Kind::MemcachedSasl => {
+            if kind == Kind::MemcachedSasl {
+                command.arg("-S").env("SASL_CONF_PATH", sasl::configure(root));
+            }
+            command.args(["-l", "127.0.0.1", "-p", port, "-U", "0", "-u", "root"])
+        }
         Kind::Webdav => {
             let config = root.join("lighttpd.conf");
             std::fs::write(root.join("users"), format!("{USER}:{PASSWORD}\n")).unwrap();
@@ -201,6 +234,30 @@ fn launch(kind: Kind, program: &Path, port: &str, root: &Path) -> Child {
     let log = std::fs::File::create(root.join("log")).unwrap();
     let command = command.current_dir(root).stdin(Stdio::null());
     command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+}
+
+/// The options of Redis for TLS, with a certificate of its own.
+fn tls(root: &Path, port: &str) -> Vec<String> {
+    let authority = Authority::new("ours");
+    let identity = authority.identity("127.0.0.1");
+    let file = |name: &str, content: &str| {
+        std::fs::write(root.join(name), content).unwrap();
+        root.join(name).display().to_string()
+    };
+    let authority = file("authority.pem", authority.pem());
+    let certificate = file("certificate.pem", &identity.certificate_pem);
+    let key = file("key.pem", &identity.key_pem);
+    let options = [
+        ("port", port),
+        ("cert-file", &certificate),
+        ("key-file", &key),
+        ("ca-cert-file", &authority),
+        ("auth-clients", "no"),
+    ];
+    options
+        .iter()
+        .flat_map(|(name, value)| [format!("--tls-{name}"), (*value).to_owned()])
+        .collect()
 }
 
 fn lighttpd(root: &Path, port: &str) -> String {

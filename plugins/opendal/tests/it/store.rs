@@ -56,8 +56,10 @@ fn damage_in_the_store_is_a_miss_and_is_repaired() {
     each(|server| {
         // Uncompressed it is the pack; the last chunk of it, and how long that is.
         let blob = noise(4, 2_300_000);
-        let (last, length) =
-            if server.kind == Kind::Memcached { (2, 300_000) } else { (0, blob.len()) };
+        let (last, length) = match server.kind {
+            Kind::Memcached | Kind::MemcachedSasl => (2, 300_000),
+            _ => (0, blob.len()),
+        };
         let files: &[(&str, &[u8], bool)] = &[("out/x", &blob, false), ("out/small", b"s", false)];
         let hex = Digest::of(&blob).to_hex();
         let chunk = format!("v2/packs/{}/{hex}.{last}", &hex[..2]);
@@ -120,7 +122,9 @@ fn everything_may_stand_in_files() {
         }
         let config = server.path("o.toml");
         std::fs::write(&config, text).unwrap();
-        let mut session = Session::start(PROGRAM, ["--config", config.to_str().unwrap()]);
+        let mut command = std::process::Command::new(PROGRAM);
+        command.arg("--config").arg(config).envs(server.trust());
+        let mut session = Session::spawn(command);
         assert_eq!(session.ask(server.fixture.want("k"))["kind"], "hit");
     });
 }

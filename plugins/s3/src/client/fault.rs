@@ -39,6 +39,7 @@ pub(super) struct Scene<'a> {
     pub(super) server: &'a str,
     pub(super) region: &'a str,
     pub(super) anonymous: bool,
+    pub(super) system_certificates: bool,
 }
 
 impl Scene<'_> {
@@ -125,8 +126,11 @@ impl Scene<'_> {
             ureq::Error::Io(inner) if inner.kind() == std::io::ErrorKind::InvalidData => {
                 self.untrusted(error)
             }
-            ureq::Error::Timeout(what) => {
-                Failure::Passing(format!("{server} does not answer in time ({what})"))
+            ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
+                Failure::Passing(format!("{server} cannot be reached in time"))
+            }
+            ureq::Error::Timeout(_) => {
+                Failure::Passing(format!("{server} does not answer in time"))
             }
             ureq::Error::HostNotFound => Failure::Passing(format!(
                 "there is no host {server}: check `endpoint`, `region` and the network"
@@ -145,15 +149,24 @@ impl Scene<'_> {
         }
     }
 
+    /// rustls says why in words only.
     fn untrusted(&self, error: &ureq::Error) -> Failure {
+        let said = error.to_string();
+        let advice = if said.contains("not valid for name") {
+            "its certificate is for another name: correct `endpoint`, or the certificate"
+        } else if said.contains("expired") || said.contains("not valid yet") {
+            "its certificate is not valid today: renew it, or set this machine's clock"
+        } else if !["UnknownIssuer", "BadSignature"].iter().any(|word| said.contains(word)) {
+            &format!("{said}; with no TLS at all begin the endpoint with http://")
+        } else if self.system_certificates {
+            "its certificate is signed by an authority that this system does not trust: add it \
+             to the system's, or name its file in SSL_CERT_FILE"
+        } else {
+            "its certificate is signed by an authority that is not built in: to trust those of \
+             this system say `system-certificates`"
+        };
         let server = self.server;
-        fatal(
-            ErrorKind::Config,
-            format!(
-                "no secure connection to {server}: {error}; with a certificate of your own \
-                 say `system-certificates`, with no TLS at all begin the endpoint with http://"
-            ),
-        )
+        fatal(ErrorKind::Config, format!("no secure connection to {server}: {advice}"))
     }
 }
 
@@ -177,8 +190,13 @@ pub(super) fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    const SCENE: Scene<'_> =
-        Scene { bucket: "b", server: "s:1", region: "us-east-1", anonymous: false };
+    const SCENE: Scene<'_> = Scene {
+        bucket: "b",
+        server: "s:1",
+        region: "us-east-1",
+        anonymous: false,
+        system_certificates: false,
+    };
 
     fn judged(status: u16, code: &str) -> Failure {
         SCENE.judge(StatusCode::from_u16(status).unwrap(), Some(code))

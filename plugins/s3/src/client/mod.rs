@@ -62,6 +62,7 @@ pub(crate) struct Client {
     agent: Agent,
     target: Target,
     signing: Option<Signing>,
+    system_certificates: bool,
     region: RwLock<String>,
     breaker: Breaker,
     requests: AtomicU64,
@@ -81,6 +82,7 @@ impl Client {
             agent,
             target: Target::new(settings),
             signing,
+            system_certificates: settings.system_certificates,
             region: RwLock::new(region),
             breaker: Breaker::default(),
             requests: AtomicU64::new(0),
@@ -311,6 +313,7 @@ impl Client {
             server: &self.target.server(&region),
             region: &region,
             anonymous: self.signing.is_none(),
+            system_certificates: self.system_certificates,
         })
     }
 }

@@ -4,8 +4,11 @@
 mod ahead;
 mod conformance;
 mod faults;
+mod link;
 mod machines;
 mod objects;
 mod proxy;
+mod secrets;
 mod server;
 mod store;
+mod tls;

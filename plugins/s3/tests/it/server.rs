@@ -9,13 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use buildhook_sdk::testing::{Fixture, Session};
+use buildhook_stack_tests::tls::Identity;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use super::objects::Objects;
 
@@ -127,12 +131,18 @@ impl Server {
             .env("AWS_ACCESS_KEY_ID", &self.access_key)
             .env("AWS_SECRET_ACCESS_KEY", &self.secret)
             .env("AWS_EC2_METADATA_DISABLED", "true")
-            .envs(self.region())
-            .arg(format!("--endpoint=http://{address}"));
+            .envs(self.region());
         // A word that a test leaves out.
         let says = |word: &str| options.iter().any(|option| option.starts_with(word));
+        if !says("--endpoint") {
+            command.arg(format!("--endpoint=http://{address}"));
+        }
         if !says("--bucket") {
             command.args(["--bucket", BUCKET]);
+        }
+        // Machines under load wait in vain for long: whether that matters is for some tests to say.
+        if !says("--patience-ms") {
+            command.arg("--patience-ms=3600000");
         }
         if !says("--prefix") && self.is_other {
             command.arg(format!("--prefix={}", self.prefix));
@@ -150,6 +160,11 @@ impl Server {
 
     pub(crate) fn session(&self, options: &[&str]) -> Session {
         Session::spawn(self.plugin(options))
+    }
+
+    /// The same server, reached by TLS under this identity.
+    pub(crate) fn encrypted(&self, identity: &Identity) -> Encrypted {
+        Encrypted::start(self.address, identity)
     }
 
     /// Requests so far.
@@ -192,6 +207,46 @@ impl Server {
         let (status, stderr) = session.close();
         assert!(status.success());
         assert_eq!(stderr, "");
+    }
+}
+
+/// TLS in front of a server.
+pub(crate) struct Encrypted {
+    pub(crate) address: SocketAddr,
+    /// Ends it.
+    _runtime: Runtime,
+}
+
+impl Encrypted {
+    fn start(server: SocketAddr, identity: &Identity) -> Self {
+        let provider = tokio_rustls::rustls::crypto::ring::default_provider();
+        let config = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![identity.certificate.clone().into()],
+                PrivateKeyDer::Pkcs8(identity.key.clone().into()),
+            )
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        runtime.spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    // A client that does not trust it goes away.
+                    let Ok(mut client) = acceptor.accept(socket).await else { return };
+                    let Ok(mut server) = TcpStream::connect(server).await else { return };
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        });
+        Self { address, _runtime: runtime }
     }
 }
 

@@ -7,7 +7,8 @@
 //! request; longer content is a [pack](crate::entry::Pack) of its own, under its digest, and
 //! stored once. The record is written when all of it is there, so a killed upload leaves no
 //! entry. No conditional write is relied on: two writers of a record leave one of them whole,
-//! and two writers of a pack write the same bytes.
+//! and two writers of a pack write the same bytes. What waiting for a server costs a build is
+//! bounded by a [`Patience`](crate::Patience).
 //!
 //! Behind the feature `remote`: plugins without a network do without it.
 
@@ -35,6 +36,7 @@ pub use breaker::Breaker;
 pub use content::level;
 pub use fault::{Fault, Trouble};
 pub use names::Names;
+pub use pace::patience;
 pub use store::{Conduct, Store};
 
 use pace::upload_deadline;

@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use buildhook_protocol::{ErrorKind, ReasonCode, Stored};
+use buildhook_protocol::{ErrorKind, Purpose, ReasonCode, Stored};
 
 use super::stage::{EntryId, Staged};
 use super::upload::Uploads;
 use super::{Fault, Names, Remote, Told, fetch};
 use crate::files::CopyError;
-use crate::{About, Built, Call, Deadline, Done, Error, Plugin, Want};
+use crate::{About, Built, Call, Deadline, Done, Error, Patience, Plugin, Want};
 
 /// How a store is to behave.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct Conduct {
     pub zstd_level: Option<i32>,
     /// Answers when an entry is there, not before.
     pub wait: bool,
+    /// Longest that builds wait for it in vain, in all; see [`patience`](super::patience).
+    pub patience: Duration,
     /// Requests of the host at once.
     pub max_in_flight: u32,
     /// Longest that uploads go on after the build.
@@ -37,6 +39,7 @@ pub struct Store<R> {
     remote: Arc<R>,
     conduct: Conduct,
     uploads: Uploads<R>,
+    patience: Patience,
     /// Entries that were found damaged: to be stored over what is there.
     broken: Mutex<HashSet<EntryId>>,
     told: Arc<Told>,
@@ -49,7 +52,8 @@ impl<R: Remote> Store<R> {
         let remote = Arc::new(remote);
         let told = Arc::new(Told::new(conduct.name));
         let uploads = Uploads::new(Arc::clone(&remote), conduct.names.clone(), Arc::clone(&told));
-        Self { remote, conduct, uploads, broken: Mutex::default(), told }
+        let patience = Patience::new(conduct.patience);
+        Self { remote, conduct, uploads, patience, broken: Mutex::default(), told }
     }
 
     fn missed(&self, call: &Call, fault: Fault) -> Result<Want, Error> {
@@ -76,6 +80,7 @@ impl<R: Remote> Store<R> {
                 "the server has failed several times and is left alone for a while",
             )),
             Fault::Late => {
+                self.told.once("late", "the server does not answer in time: it or the link is slow");
                 Ok(Want::miss(ReasonCode::TIMEOUT, "the server did not answer by the deadline"))
             }
             Fault::Final(kind, why) => {
@@ -84,6 +89,19 @@ impl<R: Remote> Store<R> {
             }
             Fault::Local(why) => Err(Error::new(ErrorKind::Other, why)),
         }
+    }
+
+    /// Whether builds are better off with the server; that they are not is told once.
+    fn is_worth_waiting(&self) -> bool {
+        let is_left = self.patience.is_left();
+        if !is_left {
+            self.told.once(
+                "patience",
+                "the server is not asked any more, only written to: builds have waited for it in \
+                 vain for longer than `patience-ms` and what its hits have spared",
+            );
+        }
+        is_left
     }
 
     /// Takes the content of an entry that the server can hold.
@@ -132,12 +150,25 @@ impl<R: Remote> Plugin for Store<R> {
     }
 
     fn want_to_build(&self, call: &Call) -> Result<Want, Error> {
+        if !self.is_worth_waiting() {
+            let why = "the server has been waited for in vain and is not asked any more";
+            return Ok(Want::miss(ReasonCode::UNAVAILABLE, why));
+        }
+        let started = Instant::now();
         let deadline = call.deadline.sooner();
         self.remote.begin(&call.unit);
         self.uploads.queue().wait_for(&(call.key, call.purpose), deadline);
         match fetch::entry(&*self.remote, &self.conduct.names, call, deadline) {
-            Ok(hit) => Ok(Want::Hit(hit)),
-            Err(fault) => self.missed(call, fault),
+            Ok(hit) => {
+                // What a record of inputs says is no build spared.
+                let cost_ms = hit.cost_ms.filter(|_| call.purpose == Purpose::Outputs);
+                self.patience.earn(Duration::from_millis(cost_ms.unwrap_or(0)));
+                Ok(Want::Hit(hit))
+            }
+            Err(fault) => {
+                self.patience.lose(started);
+                self.missed(call, fault)
+            }
         }
     }
 
@@ -151,11 +182,13 @@ impl<R: Remote> Plugin for Store<R> {
             Ok(staged) => staged,
             Err(declined) => return Ok(declined),
         };
-        let stored = if self.conduct.wait {
+        let stored = if self.conduct.wait && self.is_worth_waiting() {
+            let started = Instant::now();
             match self.uploads.upload_now(staged, call.deadline.sooner()) {
                 Ok(()) => Stored::Yes,
                 Err(Fault::Final(kind, why)) => return Err(Error::session(kind, why)),
                 Err(_) => {
+                    self.patience.lose(started);
                     return Ok(Done::declined(ReasonCode::UNAVAILABLE, "the upload has failed"));
                 }
             }
