@@ -1,15 +1,13 @@
 //! Servers that refuse, die or fall silent: each a miss or a no-op, in bounded time, told once.
+//!
+//! That time is bounded is shown by what is answered at all, or asked: never by a clock.
 
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
 
 use buildhook_sdk::testing::Session;
 use buildhook_stack_tests::tls::Authority;
 
 use super::server::{Kind, VARIABLE, each, noise};
-
-/// What a request may take beyond its deadline on a slow machine.
-const SLACK: Duration = Duration::from_secs(5);
 
 #[test]
 fn nothing_is_sent_before_the_first_request() {
@@ -70,7 +68,6 @@ fn a_server_that_dies_costs_misses_until_it_is_left_alone() {
         let mut session = server.session(&["--wait"]);
         assert_eq!(session.ask(server.fixture.want("k"))["kind"], "hit");
         server.kill();
-        let started = Instant::now();
         let mut messages = String::new();
         for _ in 0..4 {
             let mut want = server.fixture.want("k");
@@ -84,8 +81,6 @@ fn a_server_that_dies_costs_misses_until_it_is_left_alone() {
         assert!(messages.contains("is left alone for a while"), "{messages}");
         let file = server.fixture.file("out/x", &noise(1, 300_000), false);
         assert_eq!(session.ask(server.fixture.built("l", &[file]))["stored"], "no");
-        // Three questions of four attempts each, with their pauses.
-        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
         let (status, stderr) = session.close();
         assert!(status.success());
         assert_eq!(stderr.matches("cannot be reached").count(), 1, "{stderr}");
@@ -93,26 +88,23 @@ fn a_server_that_dies_costs_misses_until_it_is_left_alone() {
     });
 }
 
+/// An attempt may take an hour: only the deadline brings an answer, and the entry is counted as
+/// not uploaded only when it was not waited for.
 #[test]
 fn a_silent_server_costs_no_more_than_the_deadline() {
-    const DEADLINE_MS: u64 = 700;
     each(|server| {
         // Connections are taken by the system and never answered.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = silent.local_addr().unwrap();
-        let mut session = Session::spawn(server.plugin_at(address, &["--drain-ms=500"]));
+        let mut session = Session::spawn(server.plugin_at(address, &["--drain-ms=500", "--attempt-timeout-ms=3600000"]));
         let mut want = server.fixture.want("k");
-        want["deadline-ms"] = DEADLINE_MS.into();
-        let started = Instant::now();
+        want["deadline-ms"] = 700.into();
         let answer = session.ask(want);
         assert_eq!(answer["reason"]["code"], "timeout", "{:?}: {answer}", server.kind);
-        assert!(started.elapsed() < Duration::from_millis(DEADLINE_MS) + SLACK);
         let file = server.fixture.file("out/x", b"content", false);
         assert_eq!(session.ask(server.fixture.built("l", &[file]))["stored"], "later");
-        let started = Instant::now();
         let (status, stderr) = session.close();
         assert!(status.success());
-        assert!(started.elapsed() < SLACK, "{:?}", started.elapsed());
         assert!(stderr.contains("1 entries were not uploaded"), "{stderr}");
     });
 }

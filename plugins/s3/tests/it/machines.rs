@@ -159,6 +159,8 @@ fn what_was_changed_in_the_bucket_is_built_again() {
     let output = build(second.path(), &server, &server.access_key);
     assert_eq!(outcomes(&output), all("miss"), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(app(second.path()), b"42!\n");
+    let asked = &reports(&output)[0]["hook"]["want-to-build"];
+    assert!(asked["misses"]["corrupt"].as_u64() > Some(0), "{asked}");
     // What is found is stored anew. A pack is found by the one who may read the record before
     // it: the next machine.
     for expected in [None, Some(all("hit"))] {

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use buildhook_sdk::testing::Session;
 use buildhook_stack_tests::program;
+use buildhook_stack_tests::tls::Authority;
 
 use super::machines::{app, buildhook, cargo_build, hook, outcomes};
 use super::proxy::{Link, Proxy};
@@ -147,12 +148,21 @@ fn no_fault_tells_a_secret() {
 #[test]
 fn no_refusal_tells_a_secret() {
     let server = Server::start();
-    let mut wrong = server.plugin(&["--bucket=absent"]);
-    wrong.env("AWS_SECRET_ACCESS_KEY", WRONG).env("AWS_SESSION_TOKEN", TOKEN);
-    let seen = session(&server, wrong, PLENTY_MS);
-    assert!(seen.contains("buildhook-s3: "), "{seen}");
-    assert_none(&seen, "a refused signature");
-    assert!(!seen.contains(&server.secret), "{seen}");
+    let encrypted = server.encrypted(&Authority::new("ours").identity("localhost"));
+    let no_tls = format!("--endpoint=https://{}", server.address);
+    let not_trusted = format!("--endpoint=https://localhost:{}", encrypted.address.port());
+    for (option, word) in [
+        ("--bucket=absent", "buildhook-s3: "),
+        (no_tls.as_str(), "no secure connection"),
+        (&not_trusted, "an authority that is not built in"),
+    ] {
+        let mut command = server.plugin(&[option]);
+        command.env("AWS_SECRET_ACCESS_KEY", WRONG).env("AWS_SESSION_TOKEN", TOKEN);
+        let seen = session(&server, command, PLENTY_MS);
+        assert!(seen.contains(word), "{option}: {seen}");
+        assert_none(&seen, option);
+        assert!(!seen.contains(&server.secret), "{seen}");
+    }
 
     let config = server.home().join("s3.toml");
     fs::write(&config, format!("bucket = 'b'\nsecret-access-key = '{SECRET}'\n")).unwrap();
