@@ -71,6 +71,18 @@ fn a_short_entry_is_one_object_and_a_pack_is_stored_once() {
 }
 
 #[test]
+fn a_pack_that_was_cut_short_is_written_anew_for_the_next_entry_with_it() {
+    let server = Server::start();
+    let files: &[(&str, &[u8], bool)] = &[("out/x", &noise(13, LONG), false)];
+    server.store("a", files, &[]);
+    let name = &server.objects("v2/packs")[0];
+    let whole = server.objects.read(name);
+    server.objects.write(name, &whole[..whole.len() - 1]);
+    server.store("b", files, &[]);
+    assert_eq!(server.objects.read(name), whole);
+}
+
+#[test]
 fn a_session_finds_what_it_is_still_uploading() {
     let server = Server::start();
     let mut session = server.session(&[]);

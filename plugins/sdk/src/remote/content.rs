@@ -20,7 +20,8 @@ const DEFAULT_LEVEL: i32 = 3;
 /// How far back what two files have in common is found: 16 MiB, longer than nearly every
 /// `.rmeta`, and at most the memory that reading an entry takes. Of 101.6 MB that the files of
 /// such a build left one by one, entries as one left 77.1 MB, with 8 MiB 80.2 MB, and with
-/// level 3's own window (2 MiB, and no search for what is far away) 89.8 MB.
+/// level 3's own window (2 MiB, and no search for what is far away) 89.8 MB; the search takes
+/// 40 % more of the processor.
 const WINDOW_LOG: u32 = 24;
 /// What is read at a time.
 const BUFFER_BYTES: usize = 64 * 1024;
