@@ -21,7 +21,7 @@ mod service;
 mod settings;
 
 use buildhook_sdk::StartError;
-use buildhook_sdk::remote::{Conduct, Names, Store};
+use buildhook_sdk::remote::Store;
 
 pub use server::Server;
 pub use settings::{Options, Secret, Settings};
@@ -37,15 +37,5 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// [`StartError::Config`]: the service cannot be used with these settings.
 pub fn store(settings: &Settings) -> Result<Store<Server>, StartError> {
     let server = Server::new(client::Client::new(settings)?, settings.service.clone());
-    let conduct = Conduct {
-        name: NAME,
-        version: VERSION,
-        names: Names::new(&settings.prefix),
-        zstd_level: settings.zstd_level,
-        wait: settings.wait,
-        patience: settings.patience,
-        max_in_flight: settings.max_in_flight,
-        drain_ms: settings.drain_ms,
-    };
-    Ok(Store::new(server, conduct))
+    Ok(Store::new(server, settings.conduct.clone()))
 }

@@ -4,18 +4,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use buildhook_protocol::limits::MAX_IN_FLIGHT;
-use buildhook_sdk::{StartError, remote};
+use buildhook_sdk::StartError;
+use buildhook_sdk::remote::{Conduct, Wishes};
 use serde::Deserialize;
 
 use crate::service::Service;
+use crate::{NAME, VERSION};
 
 /// For one attempt to bring or take a chunk: at 4 MiB that is 420 kB a second.
 const DEFAULT_ATTEMPT_TIMEOUT_MS: u64 = 10_000;
-/// As many compiles as a large machine runs at once; each may fetch several chunks.
-const DEFAULT_MAX_IN_FLIGHT: u32 = 32;
-/// What is still to be uploaded when a build ends. The host may grant less.
-const DEFAULT_DRAIN_MS: u64 = 30_000;
 /// Longest prefix: memcached allows 250 bytes for a name, of which ours take up to 100.
 const MAX_PREFIX_BYTES: usize = 128;
 /// Longest file with a password that is read, in bytes.
@@ -105,15 +102,10 @@ impl fmt::Debug for Secret {
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub(crate) service: Service,
-    pub(crate) prefix: String,
+    pub(crate) conduct: Conduct,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<Secret>,
-    pub(crate) zstd_level: Option<i32>,
-    pub(crate) wait: bool,
     pub(crate) attempt_timeout: Duration,
-    pub(crate) patience: Duration,
-    pub(crate) max_in_flight: u32,
-    pub(crate) drain_ms: u64,
 }
 
 impl Settings {
@@ -127,8 +119,15 @@ impl Settings {
         })?;
         let service =
             Service::parse(&url).map_err(|error| StartError::Config(error.to_string()))?;
-        let prefix = options.prefix.unwrap_or_default().trim_matches('/').to_owned();
-        check_prefix(&prefix)?;
+        let wishes = Wishes {
+            prefix: options.prefix,
+            zstd: options.zstd,
+            wait: options.wait,
+            patience_ms: options.patience_ms,
+            max_in_flight: options.max_in_flight,
+            drain_ms: options.drain_ms,
+        };
+        let conduct = Conduct::new(NAME, VERSION, MAX_PREFIX_BYTES, wishes)?;
         let password = match &options.password_file {
             Some(file) => Some(read_password(file, &service)?),
             None => password,
@@ -139,43 +138,18 @@ impl Settings {
                  `password-file` or in BUILDHOOK_OPENDAL_PASSWORD)",
             ));
         }
-        let max_in_flight = options.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT);
-        if !(1..=MAX_IN_FLIGHT).contains(&max_in_flight) {
-            return Err(config("`max-in-flight` is a number from 1 to 256"));
-        }
         let attempt_timeout_ms = options.attempt_timeout_ms.unwrap_or(DEFAULT_ATTEMPT_TIMEOUT_MS);
         if attempt_timeout_ms == 0 {
             return Err(config("`attempt-timeout-ms` must not be 0"));
         }
         Ok(Self {
             service,
-            prefix,
+            conduct,
             user: options.user,
             password,
-            zstd_level: remote::level(options.zstd)?,
-            wait: options.wait,
             attempt_timeout: Duration::from_millis(attempt_timeout_ms),
-            patience: remote::patience(options.patience_ms),
-            max_in_flight,
-            drain_ms: options.drain_ms.unwrap_or(DEFAULT_DRAIN_MS),
         })
     }
-}
-
-fn check_prefix(prefix: &str) -> Result<(), StartError> {
-    let valid = |c: char| c.is_ascii_alphanumeric() || "-._/".contains(c);
-    let wrong = |segment: &str| segment.is_empty() || segment == "." || segment == "..";
-    let empty = prefix.is_empty();
-    if !empty && (!prefix.chars().all(valid) || prefix.split('/').any(wrong)) {
-        return Err(config(&format!(
-            "`{prefix}` is no prefix: write words of letters, digits, `-`, `.` and `_`, separated \
-             by single slashes"
-        )));
-    }
-    if prefix.len() > MAX_PREFIX_BYTES {
-        return Err(config(&format!("`prefix` is longer than {MAX_PREFIX_BYTES} bytes")));
-    }
-    Ok(())
 }
 
 /// The first line of `file`, or all of it for a service whose key is a document.

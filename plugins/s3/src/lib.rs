@@ -19,7 +19,7 @@ mod settings;
 pub use bucket::Bucket;
 pub use settings::{Addressing, Options, Settings, Surroundings};
 
-use buildhook_sdk::remote::{Conduct, Names, Store};
+use buildhook_sdk::remote::Store;
 
 /// The plugin's name.
 pub const NAME: &str = "s3";
@@ -29,17 +29,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The plugin. Sends nothing yet.
 #[must_use]
 pub fn store(settings: &Settings) -> Store<Bucket> {
-    let names = Names::new(&settings.prefix);
-    let bucket = Bucket::new(client::Client::new(settings), names.clone(), settings.summary);
-    let conduct = Conduct {
-        name: NAME,
-        version: VERSION,
-        names,
-        zstd_level: settings.zstd_level,
-        wait: settings.wait,
-        patience: settings.patience,
-        max_in_flight: settings.max_in_flight,
-        drain_ms: settings.drain_ms,
-    };
-    Store::new(bucket, conduct)
+    let names = settings.conduct.names().clone();
+    let bucket = Bucket::new(client::Client::new(settings), names, settings.summary);
+    Store::new(bucket, settings.conduct.clone())
 }

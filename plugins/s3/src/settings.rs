@@ -4,21 +4,17 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use buildhook_protocol::limits::MAX_IN_FLIGHT;
-use buildhook_sdk::{StartError, remote};
+use buildhook_sdk::StartError;
+use buildhook_sdk::remote::{Conduct, Wishes};
 use http::Uri;
 use serde::Deserialize;
 
-use crate::profile;
+use crate::{NAME, VERSION, profile};
 
 /// Long enough for a lost packet to be sent again (1 s), on any path that is of use.
 const DEFAULT_CONNECT_TIMEOUT_MS: u64 = 3_000;
 /// S3 answers within 100–200 ms; what says nothing for this long is stuck.
 const DEFAULT_READ_TIMEOUT_MS: u64 = 5_000;
-/// As many compiles as a large machine runs at once; each may fetch several blobs.
-const DEFAULT_MAX_IN_FLIGHT: u32 = 32;
-/// What is still to be uploaded when a build ends. The host may grant less.
-const DEFAULT_DRAIN_MS: u64 = 30_000;
 /// Longest prefix: S3 allows 1,024 bytes for a name, of which ours take less than 100.
 const MAX_PREFIX_BYTES: usize = 512;
 
@@ -127,20 +123,15 @@ pub struct Surroundings {
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub(crate) bucket: String,
-    pub(crate) prefix: String,
+    pub(crate) conduct: Conduct,
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) region: Option<String>,
     pub(crate) profile: Option<String>,
     pub(crate) anonymous: bool,
     pub(crate) addressing: Addressing,
     pub(crate) system_certificates: bool,
-    pub(crate) zstd_level: Option<i32>,
-    pub(crate) wait: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) read_timeout: Duration,
-    pub(crate) patience: Duration,
-    pub(crate) max_in_flight: u32,
-    pub(crate) drain_ms: u64,
     pub(crate) summary: bool,
     pub(crate) surroundings: Surroundings,
 }
@@ -167,8 +158,15 @@ impl Settings {
             config("the bucket is missing: say `--bucket NAME`, or `bucket = \"NAME\"` in the file")
         })?;
         check_word("bucket", &bucket, "")?;
-        let prefix = options.prefix.unwrap_or_default().trim_matches('/').to_owned();
-        check_prefix(&prefix)?;
+        let wishes = Wishes {
+            prefix: options.prefix,
+            zstd: options.zstd,
+            wait: options.wait,
+            patience_ms: options.patience_ms,
+            max_in_flight: options.max_in_flight,
+            drain_ms: options.drain_ms,
+        };
+        let conduct = Conduct::new(NAME, VERSION, MAX_PREFIX_BYTES, wishes)?;
         let named =
             options.endpoint.or_else(|| variable(["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]));
         let endpoint = named.as_deref().map(parse_endpoint).transpose()?;
@@ -185,11 +183,6 @@ impl Settings {
         if options.anonymous && options.profile.is_some() {
             return Err(config("`anonymous` looks for no credentials: leave `profile` out"));
         }
-        let zstd_level = remote::level(options.zstd)?;
-        let max_in_flight = options.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT);
-        if !(1..=MAX_IN_FLIGHT).contains(&max_in_flight) {
-            return Err(config("`max-in-flight` is a number from 1 to 256"));
-        }
         // Dots in the bucket's name would be levels of the host's name, which the wildcard in
         // the server's certificate does not cover.
         let addressing = options.addressing.unwrap_or(match &endpoint {
@@ -198,15 +191,13 @@ impl Settings {
         });
         Ok(Self {
             bucket,
-            prefix,
+            conduct,
             endpoint,
             region,
             profile: options.profile,
             anonymous: options.anonymous,
             addressing,
             system_certificates: options.system_certificates,
-            zstd_level,
-            wait: options.wait,
             connect_timeout: limit(
                 "connect-timeout-ms",
                 options.connect_timeout_ms,
@@ -217,9 +208,6 @@ impl Settings {
                 options.read_timeout_ms,
                 DEFAULT_READ_TIMEOUT_MS,
             )?,
-            patience: remote::patience(options.patience_ms),
-            max_in_flight,
-            drain_ms: options.drain_ms.unwrap_or(DEFAULT_DRAIN_MS),
             summary: options.summary,
             surroundings,
         })
@@ -239,20 +227,6 @@ fn check_word(what: &str, word: &str, also: &str) -> Result<(), StartError> {
     if word.is_empty() || !word.chars().all(valid) {
         return Err(config(&format!(
             "`{word}` is no {what}: only letters, digits, `-`, `.` and `_` are valid"
-        )));
-    }
-    Ok(())
-}
-
-fn check_prefix(prefix: &str) -> Result<(), StartError> {
-    if prefix.is_empty() {
-        return Ok(());
-    }
-    check_word("prefix", prefix, "/")?;
-    let wrong = |segment: &str| segment.is_empty() || segment == "." || segment == "..";
-    if prefix.len() > MAX_PREFIX_BYTES || prefix.split('/').any(wrong) {
-        return Err(config(&format!(
-            "`{prefix}` is no prefix: write words separated by single slashes"
         )));
     }
     Ok(())
@@ -308,7 +282,6 @@ mod tests {
             ("bucket = 'b'\nprefx = 'x'", "did you mean `prefix`?"),
             ("bucket = 'a/b'", "`a/b` is no bucket"),
             ("bucket = 'b'\nprefix = 'a//b'", "`a//b` is no prefix"),
-            ("bucket = 'b'\nprefix = '../x'", "`../x` is no prefix"),
             ("bucket = 'b'\nendpoint = 'host:9000'", "`host:9000` is no endpoint"),
             ("bucket = 'b'\nendpoint = 'ftp://host'", "`ftp://host` is no endpoint"),
             ("bucket = 'b'\nzstd = 20", "`zstd` is a level from 1 to 19, or 0"),

@@ -96,7 +96,9 @@ fn a_silent_server_costs_no_more_than_the_deadline() {
         // Connections are taken by the system and never answered.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = silent.local_addr().unwrap();
-        let mut session = Session::spawn(server.plugin_at(address, &["--drain-ms=500", "--attempt-timeout-ms=3600000"]));
+        let mut session = Session::spawn(
+            server.plugin_at(address, &["--drain-ms=500", "--attempt-timeout-ms=3600000"]),
+        );
         let mut want = server.fixture.want("k");
         want["deadline-ms"] = 700.into();
         let answer = session.ask(want);

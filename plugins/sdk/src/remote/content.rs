@@ -9,14 +9,9 @@ use std::path::PathBuf;
 use fs_err::File;
 
 use super::Trouble;
-use crate::StartError;
 use crate::entry::{Encoding, StoredFile};
 use crate::files::Hashed;
 
-/// Of 374 MB that a build of 104 crates with debug information made, file by file, level 1 left
-/// 108 MB and took 1.2 s, level 3 98.5 MB and 1.8 s, level 6 90.9 MB and 4.8 s; 10 MB take
-/// 0.8 s at 100 Mbit/s, every time they are fetched.
-const DEFAULT_LEVEL: i32 = 3;
 /// How far back what two files have in common is found: 16 MiB, longer than nearly every
 /// `.rmeta`, and at most the memory that reading an entry takes. Of 101.6 MB that the files of
 /// such a build left one by one, entries as one left 77.1 MB, with 8 MiB 80.2 MB, and with
@@ -25,18 +20,6 @@ const DEFAULT_LEVEL: i32 = 3;
 const WINDOW_LOG: u32 = 24;
 /// What is read at a time.
 const BUFFER_BYTES: usize = 64 * 1024;
-
-/// The level of compression that a person's `zstd` comes to; `None` is none.
-///
-/// # Errors
-/// [`StartError::Config`]: there is no such level.
-pub fn level(written: Option<i32>) -> Result<Option<i32>, StartError> {
-    match written.unwrap_or(DEFAULT_LEVEL) {
-        0 => Ok(None),
-        level @ 1..=19 => Ok(Some(level)),
-        _ => Err(StartError::Config("`zstd` is a level from 1 to 19, or 0 for none".to_owned())),
-    }
-}
 
 /// Gives `sink` the `size` bytes that `write` writes, compressed when there is a level.
 pub(super) fn encode(
@@ -175,12 +158,5 @@ mod tests {
         let once = packed(&[&noise], Some(3)).len();
         let twice = packed(&[&[&noise[..], b"between", &noise].concat()], Some(3)).len();
         assert!(twice < once + once / 100, "{once} and {twice}");
-    }
-
-    #[test]
-    fn levels_are_checked() {
-        assert_eq!(level(None).unwrap(), Some(DEFAULT_LEVEL));
-        assert_eq!(level(Some(0)).unwrap(), None);
-        assert!(level(Some(-1)).is_err() && level(Some(20)).is_err());
     }
 }

@@ -13,6 +13,7 @@
 //! Behind the feature `remote`: plugins without a network do without it.
 
 mod breaker;
+mod conduct;
 mod content;
 mod fault;
 mod fetch;
@@ -33,11 +34,10 @@ use buildhook_protocol::Unit;
 use crate::Deadline;
 
 pub use breaker::Breaker;
-pub use content::level;
+pub use conduct::{Conduct, Wishes};
 pub use fault::{Fault, Trouble};
 pub use names::Names;
-pub use pace::patience;
-pub use store::{Conduct, Store};
+pub use store::Store;
 
 use pace::upload_deadline;
 use queue::Queue;

@@ -8,30 +8,9 @@ use buildhook_protocol::{ErrorKind, Purpose, ReasonCode, Stored};
 
 use super::stage::{EntryId, Staged};
 use super::upload::Uploads;
-use super::{Fault, Names, Remote, Told, fetch};
+use super::{Conduct, Fault, Remote, Told, fetch};
 use crate::files::CopyError;
 use crate::{About, Built, Call, Deadline, Done, Error, Patience, Plugin, Want};
-
-/// How a store is to behave.
-#[derive(Debug, Clone)]
-pub struct Conduct {
-    /// The plugin's name.
-    pub name: &'static str,
-    /// The plugin's version.
-    pub version: &'static str,
-    /// Below which names everything lies.
-    pub names: Names,
-    /// The level of compression, see [`level`](super::level).
-    pub zstd_level: Option<i32>,
-    /// Answers when an entry is there, not before.
-    pub wait: bool,
-    /// Longest that builds wait for it in vain, in all; see [`patience`](super::patience).
-    pub patience: Duration,
-    /// Requests of the host at once.
-    pub max_in_flight: u32,
-    /// Longest that uploads go on after the build.
-    pub drain_ms: u64,
-}
 
 /// A store on the server `R`.
 #[derive(Debug)]
@@ -80,7 +59,8 @@ impl<R: Remote> Store<R> {
                 "the server has failed several times and is left alone for a while",
             )),
             Fault::Late => {
-                self.told.once("late", "the server does not answer in time: it or the link is slow");
+                self.told
+                    .once("late", "the server does not answer in time: it or the link is slow");
                 Ok(Want::miss(ReasonCode::TIMEOUT, "the server did not answer by the deadline"))
             }
             Fault::Final(kind, why) => {
