@@ -14,6 +14,8 @@ use serde_json::{Map, Value, json};
 pub(crate) struct Log {
     /// `None` once writing has failed.
     file: Option<File>,
+    /// Whole lines that are not in the file yet.
+    lines: Vec<u8>,
     /// How often each sort of answer came.
     answers: BTreeMap<String, u64>,
     took_us: u64,
@@ -32,11 +34,12 @@ struct Exchange<'a> {
 impl Log {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self { file: Some(file), answers: BTreeMap::new(), took_us: 0 })
+        Ok(Self { file: Some(file), lines: Vec::new(), answers: BTreeMap::new(), took_us: 0 })
     }
 
     pub(crate) fn hello(&mut self, hello: &Hello) {
         self.write(&json!({"hello": hello}));
+        self.flush();
     }
 
     pub(crate) fn exchange(&mut self, call: &Call, outcome: &Result<Message, Error>) {
@@ -62,19 +65,38 @@ impl Log {
     pub(crate) fn summarise(&mut self) {
         let summary = json!({"answers": self.answers, "took-us": self.took_us});
         self.write(&json!({"summary": summary}));
+        self.flush();
     }
 
+    /// Takes `line`, for [`flush`](Self::flush).
     fn write(&mut self, line: &impl Serialize) {
-        let Some(file) = &mut self.file else { return };
-        // One write: lines of several processes do not mix.
-        let written = serde_json::to_vec(line).map_err(io::Error::from).and_then(|mut line| {
-            line.push(b'\n');
-            file.write_all(&line)
-        });
-        if let Err(error) = written {
-            eprintln!("buildhook-log: nothing more is written down: {error}");
-            self.file = None;
+        if self.file.is_none() {
+            return;
         }
+        let written = self.lines.len();
+        match serde_json::to_writer(&mut self.lines, line) {
+            Ok(()) => self.lines.push(b'\n'),
+            Err(error) => {
+                self.lines.truncate(written);
+                self.give_up(&error.into());
+            }
+        }
+    }
+
+    /// Writes what was taken. In one go: lines of several processes do not mix.
+    pub(crate) fn flush(&mut self) {
+        let Some(file) = &mut self.file else { return };
+        if !self.lines.is_empty()
+            && let Err(error) = file.write_all(&self.lines)
+        {
+            self.give_up(&error);
+        }
+        self.lines.clear();
+    }
+
+    fn give_up(&mut self, error: &io::Error) {
+        eprintln!("buildhook-log: nothing more is written down: {error}");
+        self.file = None;
     }
 }
 

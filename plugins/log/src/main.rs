@@ -1,7 +1,7 @@
 //! `buildhook-log --to FILE -- next-plugin args…`: writes down every exchange and its time.
 //!
-//! One JSON object per line, appended in one write each, so that several processes can share
-//! the file:
+//! One JSON object per line, appended in whole lines, so that several processes can share the
+//! file, after the answer has gone on:
 //!
 //! ```text
 //! {"hello":{…}}                                           what the next plugin said of itself
@@ -43,6 +43,10 @@ impl Filter for Log {
     fn answer(&mut self, call: &Call, outcome: Result<Message, Error>) -> Result<Message, Error> {
         self.exchange(call, &outcome);
         outcome
+    }
+
+    fn rest(&mut self) {
+        self.flush();
     }
 
     fn end(&mut self) {

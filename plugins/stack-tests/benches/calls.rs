@@ -3,16 +3,18 @@
 //!
 //! `cargo bench -p buildhook-stack-tests` prints medians and best times in microseconds, and
 //! what each stack adds to local-dir alone; the best are what a busy machine leaves to read.
+//! Once more for executables that are linked statically.
 //! Stacks take turns, so that what else the machine does falls on all of them. The entry has
 //! three files of together 300 kB, as a small library has.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use buildhook_sdk::testing::Fixture;
-use buildhook_stack_tests::Setup;
+use buildhook_stack_tests::{Setup, static_program};
 use serde_json::Value;
 
 /// Turns that every stack has.
@@ -133,22 +135,41 @@ fn main() {
         ("compress", setup.above("compress", &[], alone.clone())),
         ("five", setup.above("only", &pass, five)),
     ];
-    let mut times: Vec<Times> = stacks.iter().map(|_| Times::default()).collect();
+    let linked =
+        [("", stacks.clone()), (", static", stacks.map(|(name, stack)| (name, statically(stack))))];
+    let mut times =
+        linked.each_ref().map(|(_, stacks)| stacks.each_ref().map(|_| Times::default()));
     for number in 0..TURNS {
-        for ((name, stack), times) in stacks.iter().zip(&mut times) {
-            turn(&setup, number, stack, name, times);
+        for ((linking, stacks), times) in linked.iter().zip(&mut times) {
+            for ((name, stack), times) in stacks.iter().zip(times) {
+                turn(&setup, number, stack, &format!("{name}{linking}"), times);
+            }
         }
     }
 
-    for (title, part) in [("median", 50), ("best", 0)] {
-        table(title, stacks.iter().map(|(name, _)| *name).zip(&times), part);
+    for ((linking, stacks), times) in linked.iter().zip(&times) {
+        for (title, part) in [("median", 50), ("best", 0)] {
+            let rows = stacks.iter().map(|(name, _)| *name).zip(times);
+            table(&format!("{title}{linking}, us"), rows, part);
+        }
     }
+}
+
+/// The same stack of executables without a dynamic linker.
+fn statically(stack: Vec<OsString>) -> Vec<OsString> {
+    let relinked = |word: OsString| match Path::new(&word).file_name().and_then(OsStr::to_str) {
+        Some(name) if name.starts_with("buildhook-") => {
+            static_program(name.trim_start_matches("buildhook-")).into()
+        }
+        _ => word,
+    };
+    stack.into_iter().map(relinked).collect()
 }
 
 /// One percentile of all times, and its difference to the first stack's.
 fn table<'a>(title: &str, rows: impl Iterator<Item = (&'a str, &'a Times)>, percentile: usize) {
     let columns = ["one-shot hit", "hit", "miss", "store 300 kB"];
-    print!("{:<14}", format!("{title}, us"));
+    print!("{title:<20}");
     println!("{}", columns.map(|column| format!("{column:>20}")).concat());
     let mut base = None;
     for (name, times) in rows {
@@ -157,6 +178,6 @@ fn table<'a>(title: &str, rows: impl Iterator<Item = (&'a str, &'a Times)>, perc
         let base = *base.get_or_insert(row);
         let cells =
             row.iter().zip(base).map(|(us, base)| format!("{us:>11.0} ({:>+6.0})", us - base));
-        println!("{name:<14}{}", cells.collect::<String>());
+        println!("{name:<20}{}", cells.collect::<String>());
     }
 }

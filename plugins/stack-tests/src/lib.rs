@@ -76,6 +76,22 @@ pub fn words(command: &Command) -> Vec<OsString> {
     words
 }
 
+/// [`program`], linked statically: without a dynamic linker, which takes a good part of a small
+/// process's start.
+///
+/// # Panics
+/// It cannot be built.
+#[must_use]
+pub fn static_program(name: &str) -> PathBuf {
+    let package = format!("buildhook-{name}");
+    let mut command = cargo_build();
+    // With a target named, build scripts and procedural macros do without the flag.
+    command
+        .args(["--release", "--target", "host-tuple", "--bins", "--package", &package])
+        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    named(&package, executables(&mut command))
+}
+
 fn built(package: &str, example: Option<&str>) -> PathBuf {
     /// By package and example.
     type Built = HashMap<(String, Option<String>), PathBuf>;
@@ -95,10 +111,14 @@ fn build(package: &str, example: Option<&str>) -> PathBuf {
     if is_release() {
         command.arg("--release");
     }
-    executables(&mut command)
+    named(example.unwrap_or(package), executables(&mut command))
+}
+
+fn named(name: &str, executables: Vec<PathBuf>) -> PathBuf {
+    executables
         .into_iter()
-        .find(|path| path.file_stem().is_some_and(|stem| stem == example.unwrap_or(package)))
-        .unwrap_or_else(|| panic!("{package} has no executable of that name"))
+        .find(|path| path.file_stem().is_some_and(|stem| stem == name))
+        .unwrap_or_else(|| panic!("no executable is named {name}"))
 }
 
 /// `target/<profile>`, in which this test is.

@@ -57,6 +57,10 @@ pub trait Filter {
         outcome
     }
 
+    /// Called when what has been answered is on its way to the host, before it waits for more:
+    /// the place for work that no answer should wait for. Once for several answers, perhaps.
+    fn rest(&mut self) {}
+
     /// Called once, when everything is answered and the next plugin has ended.
     fn end(&mut self) {}
 }
@@ -105,6 +109,7 @@ mod in_turn {
 
         fn want_to_build(&self, call: &Call) -> Result<Want, Error> {
             let mut filter = self.filter();
+            filter.rest();
             match filter.refuse(call, None) {
                 Some(reason) => Ok(Want::Miss(reason)),
                 None => filter.answer(call, self.next.forward(call)).map(Want::Forwarded),
@@ -113,6 +118,7 @@ mod in_turn {
 
         fn built_a_thing(&self, call: &Call, built: &Built) -> Result<Done, Error> {
             let mut filter = self.filter();
+            filter.rest();
             match filter.refuse(call, Some(built)) {
                 Some(reason) => Ok(Done::refused(reason)),
                 None => filter.answer(call, self.next.forward(call)).map(Done::Forwarded),
@@ -121,7 +127,9 @@ mod in_turn {
 
         fn drain(&self) {
             self.next.close();
-            self.filter().end();
+            let mut filter = self.filter();
+            filter.rest();
+            filter.end();
         }
     }
 }

@@ -75,7 +75,9 @@ impl<F: Filter> Passing<'_, F> {
             self.take_requests();
             self.send();
             self.give_up();
-            if self.up.push().is_err() {
+            let pushed = self.up.push();
+            self.rest();
+            if pushed.is_err() {
                 return Served::Deserted;
             }
             match self.ended {
@@ -83,6 +85,11 @@ impl<F: Filter> Passing<'_, F> {
                 _ => self.sleep(),
             }
         }
+    }
+
+    /// A filter that panics there has answered all the same.
+    fn rest(&mut self) {
+        let _ = unpanicked(|| self.filter.rest());
     }
 
     fn on_the_way(&self) -> usize {
