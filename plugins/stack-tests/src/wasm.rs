@@ -16,15 +16,24 @@ const CLANG: &str = "clang";
 /// Where Debian's wasi-libc has its headers.
 const WASI_HEADERS: &str = "/usr/include/wasm32-wasi";
 
-/// The executable `buildhook-wasm`, with its compiler beside it.
+/// The executable `buildhook-wasm`, with its runner and its compiler beside it.
+///
+/// # Panics
+/// It cannot be built.
+#[must_use]
+pub fn sandbox() -> PathBuf {
+    // One after the other: in one build Cargo would give the runner the compiler's code.
+    let _ = (compiler(), runner());
+    crate::program("wasm")
+}
+
+/// The executable `buildhook-wasm-run`.
 ///
 /// # Panics
 /// It cannot be built.
 #[must_use]
 pub fn runner() -> PathBuf {
-    // One after the other: in one build Cargo would give both the compiler's code.
-    let _ = compiler();
-    crate::program("wasm")
+    crate::program("wasm-run")
 }
 
 /// The executable `buildhook-wasm-compile`.
@@ -123,10 +132,10 @@ fn compiled(module: PathBuf) -> PathBuf {
         let folder = tempfile::tempdir().expect("a folder");
         let policy = folder.path().join("policy.toml");
         fs_err::write(&policy, "").expect("a fresh name");
-        let mut command = Command::new(runner());
+        let mut command = Command::new(sandbox());
         command.arg("--policy").arg(&policy).arg("--cache-dir").arg(cache()).arg(&module);
         // What the guest says to having no arguments is of no interest.
-        let _ = command.stdin(Stdio::null()).output().expect("the runner starts");
+        let _ = command.stdin(Stdio::null()).output().expect("it starts");
     }
     module
 }
@@ -157,7 +166,7 @@ impl Setup {
     pub fn sandboxed(&self, policy: &str, module: &Path, arguments: &[&str]) -> Vec<OsString> {
         let file = self.path(&format!("{}.toml", buildhook_sdk::files::unique_name()));
         fs_err::write(&file, policy).expect("a fresh name");
-        let mut command: Vec<OsString> = vec![runner().into(), "--policy".into(), file.into()];
+        let mut command: Vec<OsString> = vec![sandbox().into(), "--policy".into(), file.into()];
         command.extend(["--cache-dir".into(), cache().into(), module.into()]);
         command.extend(arguments.iter().map(OsString::from));
         command

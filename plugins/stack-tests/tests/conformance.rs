@@ -37,7 +37,7 @@ exec "$wasm" --policy "$store/policy" --cache-dir "$cache" "$module" --dir /stor
 "#;
     fs_err::write(&script, text).unwrap();
     let mut command: Vec<OsString> = vec!["sh".into(), script.into()];
-    command.extend([wasm::runner().into(), wasm::cache().into()]);
+    command.extend([wasm::sandbox().into(), wasm::cache().into()]);
     command.extend(["{store}".into(), wasm::guest("local-dir").into()]);
     assert_strict(&command);
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use buildhook_stack_tests::hostile::{PATIENT, Scene};
 use buildhook_stack_tests::session;
-use buildhook_stack_tests::wasm::{compiler, guest, runner};
+use buildhook_stack_tests::wasm::{compiler, guest, runner, sandbox};
 
 /// What a module in text form, or any bytes, come to: what the guest was asked last, or why it
 /// did not start.
@@ -55,7 +55,7 @@ fn modules_that_are_none_or_ask_for_too_much_do_not_start() {
 fn kept_in(scene: &Scene, cache: &Path, module: &Path, arguments: &[&str]) -> Vec<OsString> {
     let policy = scene.setup.path("policy.toml");
     fs_err::write(&policy, PATIENT).unwrap();
-    let mut command: Vec<OsString> = vec![runner().into(), "--policy".into(), policy.into()];
+    let mut command: Vec<OsString> = vec![sandbox().into(), "--policy".into(), policy.into()];
     command.extend(["--cache-dir".into(), cache.into(), module.into()]);
     command.extend(arguments.iter().map(OsString::from));
     command
@@ -169,13 +169,18 @@ fn the_compiler_limits_itself() {
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }
 
-/// What runs guests cannot compile: there is nothing in it that a guest could make use of.
+/// What runs guests cannot compile: there is nothing in it that a guest could make use of. What
+/// watches over it runs nothing.
 #[test]
-fn the_runner_holds_no_compiler() {
-    let has_cranelift = |program: &Path| {
-        let name = b"cranelift_codegen";
-        fs_err::read(program).unwrap().windows(name.len()).any(|window| window == name)
+fn each_process_holds_what_it_needs() {
+    let holds = |program: &Path, name: &str| {
+        let program = fs_err::read(program).unwrap();
+        program.windows(name.len()).any(|window| window == name.as_bytes())
     };
-    assert!(has_cranelift(&compiler()));
-    assert!(!has_cranelift(&runner()));
+    let cranelift = "cranelift_codegen";
+    assert!(holds(&compiler(), cranelift));
+    assert!(!holds(&runner(), cranelift));
+    let wasmtime = "wasmtime";
+    assert!(holds(&runner(), wasmtime));
+    assert!(!holds(&sandbox(), wasmtime));
 }

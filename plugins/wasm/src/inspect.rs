@@ -1,41 +1,58 @@
 //! `buildhook-wasm inspect`: what a module imports, and a policy that would do.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use buildhook_wasm_engine::{engine, load};
+use buildhook_wasm_engine::{IMPORTS, Imports};
 
 use crate::modules::Ready;
-use crate::runner::refusal;
 
-/// The report on `module`.
+/// The report on `module`, which `runner` looks at.
 ///
 /// # Errors
 /// It cannot be loaded; in words.
-pub(crate) fn describe(module: Ready) -> Result<String, String> {
-    let engine = engine().map_err(|error| format!("{error:#}"))?;
-    let digest = module.digest;
-    let module = load(&engine, module.compiled).map_err(|error| format!("{error:#}"))?;
-    let imports: Vec<(String, String)> = module
-        .imports()
-        .map(|import| (import.module().to_owned(), import.name().to_owned()))
-        .collect();
-    Ok(report(&imports, module.get_export("_start").is_some(), &digest))
+pub(crate) fn describe(module: &Ready, runner: &Path) -> Result<String, String> {
+    let imports = imports(module, runner)?;
+    Ok(report(&imports, &module.digest))
 }
 
-fn report(imports: &[(String, String)], is_command: bool, digest: &blake3::Hash) -> String {
-    let has = |wanted: &[&str]| imports.iter().any(|(_, name)| wanted.contains(&name.as_str()));
+fn imports(module: &Ready, runner: &Path) -> Result<Imports, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", runner.display());
+    let mut child = Command::new(runner)
+        .arg(IMPORTS)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let mut line = serde_json::to_vec(&module.compiled).map_err(|error| error.to_string())?;
+    line.push(b'\n');
+    // One that does not read says why.
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(&line));
+    let output = child.wait_with_output().map_err(failed)?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(said.trim().trim_start_matches("buildhook-wasm-run: ").to_owned());
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
+}
+
+fn report(asked: &Imports, digest: &blake3::Hash) -> String {
+    let has = |wanted: &[&str]| asked.imports.iter().any(|import| wanted.contains(&&*import.name));
     let mut text = String::new();
     let mut line = |line: &str| {
         writeln!(text, "{line}").expect("text takes everything");
     };
     line(&format!("# blake3:{digest}"));
     line("# It imports:");
-    for (module, name) in imports {
-        let note =
-            if refusal(module, name).is_some() { "  <- never given: it will not run" } else { "" };
-        line(&format!("#   {module}::{name}{note}"));
+    for import in &asked.imports {
+        let note = if import.is_given { "" } else { "  <- never given: it will not run" };
+        line(&format!("#   {}::{}{note}", import.module, import.name));
     }
-    if !is_command {
+    if !asked.is_command {
         line("# It has no `_start`: it is no command, and will not run.");
     }
     line("\n# Only this very module:");
@@ -64,15 +81,19 @@ fn report(imports: &[(String, String)], is_command: bool, digest: &blake3::Hash)
 
 #[cfg(test)]
 mod tests {
+    use buildhook_wasm_engine::Import;
+
     use super::*;
 
     #[test]
     fn what_is_never_given_is_marked_and_the_policy_is_one() {
-        let imports = [
-            ("wasi_snapshot_preview1".to_owned(), "random_get".to_owned()),
-            ("wasi_snapshot_preview1".to_owned(), "sock_accept".to_owned()),
-        ];
-        let text = report(&imports, true, &blake3::hash(b""));
+        let import = |name: &str, is_given| Import {
+            module: "wasi_snapshot_preview1".to_owned(),
+            name: name.to_owned(),
+            is_given,
+        };
+        let imports = vec![import("random_get", true), import("sock_accept", false)];
+        let text = report(&Imports { imports, is_command: true }, &blake3::hash(b""));
         assert!(text.contains("sock_accept  <- never given"));
         assert!(text.contains("random = ") && !text.contains("[[folder]]"));
         let policy: crate::policy::Policy = toml::from_str(&text).unwrap();

@@ -1,9 +1,9 @@
 //! `buildhook-wasm --policy POLICY.toml PLUGIN.wasm [ARGS…] [-- NEXT…]`: runs a plugin that is
 //! not trusted, with what a policy grants and nothing else.
 //!
-//! Two processes: the *supervisor* speaks with the host as any plugin does, checks and
-//! translates; the *runner*, which it starts and kills, has the guest in it. See `README.md`
-//! beside this crate for what is protected against whom.
+//! Two processes: this one, the *supervisor*, speaks with the host as any plugin does, checks
+//! and translates; the *runner* (`buildhook-wasm-run`), which it starts and kills, has the guest
+//! in it. See `README.md` beside this crate for what is protected against whom.
 //!
 //! - The supervisor runs none of the guest's code and believes nothing that it says.
 //! - The runner has an empty environment, and of the file system what the policy names.
@@ -14,7 +14,6 @@
 mod inspect;
 mod modules;
 mod policy;
-mod runner;
 mod supervisor;
 
 use std::ffi::OsString;
@@ -29,8 +28,10 @@ use supervisor::{Idle, Sandbox, Setup};
 
 const NAME: &str = "wasm";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Told by the supervisor, never by people: this process is the runner.
-const SERVE: &str = "--serve";
+/// Has guests in it.
+const RUNNER: &str = "buildhook-wasm-run";
+/// Makes modules into what the runner loads.
+const COMPILER: &str = "buildhook-wasm-compile";
 
 /// Runs a plugin that you do not trust.
 #[derive(Debug, clap::Parser)]
@@ -69,7 +70,6 @@ struct InspectArgs {
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
     match arguments.get(1).and_then(|argument| argument.to_str()) {
-        Some(SERVE) => told(runner::serve().map_err(|why| (EXIT_FAULT, why))),
         Some("inspect") => {
             arguments.remove(1);
             told(inspect(arguments))
@@ -92,14 +92,13 @@ fn start(mut arguments: Vec<OsString>) -> Result<Sandbox, StartError> {
     let split = arguments.iter().position(|argument| argument == "--");
     let next = split.map(|split| arguments.split_off(split).split_off(1));
     let args: Args = cli::parse_from(arguments)?;
-    let program = program()?;
+    let program = beside(RUNNER)?;
     // It gets ready on another processor while this one reads and checks.
     let runner = Idle::start(&program)
-        .map_err(|error| StartError::Child(format!("starting the runner: {error}")))?;
+        .map_err(|error| StartError::Child(format!("starting {}: {error}", program.display())))?;
     let cache = cache_dir(args.cache_dir)?;
     let policy = Policy::read(&args.policy, &cache)?;
-    let module =
-        modules::ensure(&args.plugin, policy.module, &cache, &modules::compiler_beside(&program))?;
+    let module = modules::ensure(&args.plugin, policy.module, &cache, &beside(COMPILER)?)?;
     let mut env = Vec::new();
     for name in &policy.env {
         match std::env::var(name) {
@@ -137,16 +136,19 @@ fn inspect(arguments: Vec<OsString>) -> Result<(), (u8, String)> {
         other => other.map_err(usage)?,
     };
     let cache = cache_dir(args.cache_dir).map_err(usage)?;
-    let compiler = modules::compiler_beside(&program().map_err(usage)?);
+    let compiler = beside(COMPILER).map_err(usage)?;
     let module = modules::ensure(&args.plugin, None, &cache, &compiler).map_err(usage)?;
-    let text = inspect::describe(module).map_err(|why| (EXIT_FAULT, why))?;
+    let runner = beside(RUNNER).map_err(usage)?;
+    let text = inspect::describe(&module, &runner).map_err(|why| (EXIT_FAULT, why))?;
     print!("{text}");
     Ok(())
 }
 
-fn program() -> Result<PathBuf, StartError> {
-    std::env::current_exe()
-        .map_err(|error| StartError::Config(format!("this program has no place: {error}")))
+/// The program `name`: it lies beside this one.
+fn beside(name: &str) -> Result<PathBuf, StartError> {
+    let this = std::env::current_exe()
+        .map_err(|error| StartError::Config(format!("this program has no place: {error}")))?;
+    Ok(this.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// The cache folder, made if need be, by its real name.

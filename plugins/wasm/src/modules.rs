@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use buildhook_sdk::StartError;
-use buildhook_wasm_engine::{ModuleKey, Modules, ModulesError, Sound};
+use buildhook_wasm_engine::{Kept, ModuleKey, Modules, ModulesError, Sound};
 
 use crate::policy::Module;
 
@@ -21,8 +21,8 @@ const MAGIC: [u8; 8] = *b"\0asm\x01\0\0\0";
 pub(crate) struct Ready {
     /// The digest of the module itself.
     pub(crate) digest: blake3::Hash,
-    pub(crate) key: ModuleKey,
-    pub(crate) compiled: Sound,
+    /// Its compiled form.
+    pub(crate) compiled: Kept,
 }
 
 /// The module at `path` with its compiled form in `cache`, which is made if need be.
@@ -47,8 +47,12 @@ pub(crate) fn ensure(
     }
     let key = ModuleKey::of(&digest);
     let modules = Modules::open(cache).map_err(not_kept)?;
+    let ready = |module: ModuleKey, found: Sound| {
+        let compiled = Kept { cache: cache.to_owned(), module, file: found.identity() };
+        Ready { digest, compiled }
+    };
     match modules.find(&key) {
-        Ok(Some(compiled)) => return Ok(Ready { digest, key, compiled }),
+        Ok(Some(found)) => return Ok(ready(key, found)),
         Ok(None) => {}
         // It is made anew, which heals it.
         Err(ModulesError::Damaged(path)) => {
@@ -58,8 +62,8 @@ pub(crate) fn ensure(
     }
     let wasm = read_again(&mut file, &digest).map_err(wrong)?;
     let compiled = compile(&wasm, compiler).map_err(wrong)?;
-    let compiled = modules.keep(&key, &compiled).map_err(not_kept)?;
-    Ok(Ready { digest, key, compiled })
+    let kept = modules.keep(&key, &compiled).map_err(not_kept)?;
+    Ok(ready(key, kept))
 }
 
 fn open(path: &Path) -> Result<File, String> {
@@ -120,9 +124,4 @@ fn compile(wasm: &[u8], compiler: &Path) -> Result<Vec<u8>, String> {
     }
     let said = said.trim().trim_start_matches("buildhook-wasm-compile: ");
     Err(if said.is_empty() { format!("the compiler ended: {status}") } else { said.to_owned() })
-}
-
-/// The program that compiles: it lies beside this one.
-pub(crate) fn compiler_beside(program: &Path) -> PathBuf {
-    program.with_file_name(format!("buildhook-wasm-compile{}", std::env::consts::EXE_SUFFIX))
 }

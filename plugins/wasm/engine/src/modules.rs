@@ -1,17 +1,20 @@
 //! The folder of compiled modules.
 //!
 //! ```text
-//! DIR/modules/<key>      compiled code, then 32 bytes: the BLAKE3 hash, under a purpose of
-//!                        its own, of the key and the code; mode 0600
-//! DIR/modules/tmp-…      one that is being written
+//! DIR/modules/<key>         compiled code, then 32 bytes: the BLAKE3 hash, under a purpose of
+//!                           its own, of the key and the code; mode 0600
+//! DIR/modules/<key>.whole   the identity of that file when it was last read and found whole
+//! DIR/modules/tmp-…         one that is being written
 //! ```
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
+use serde::{Deserialize, Serialize};
 
 /// The version of wasmtime: compiled code of another one is not looked for. A test compares
 /// it with the lock file; wasmtime itself compares it again on loading.
@@ -20,11 +23,15 @@ const WASMTIME: &str = "48.0.8";
 const FORM: &str = "buildhook-wasm 2026-11 module, form 2";
 /// The largest compiled module, in bytes: a dozen times that of the largest plugin here.
 const MAX_COMPILED_BYTES: u64 = 256 << 20;
+/// A file that was changed later than that before it was read may be changed once more and have
+/// the same times: those of some file systems are whole seconds.
+const SETTLED: Duration = Duration::from_secs(2);
 /// Everything but the owner's own rights.
 const OTHERS: u32 = 0o077;
 
 /// Which module: its content, for this version of wasmtime and this kind of machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct ModuleKey(blake3::Hash);
 
 impl ModuleKey {
@@ -38,23 +45,26 @@ impl ModuleKey {
         hasher.update(module.as_bytes());
         Self(hasher.finalize())
     }
+}
 
-    /// The key as text.
-    #[must_use]
-    pub fn to_hex(&self) -> String {
-        self.0.to_hex().to_string()
+impl From<ModuleKey> for String {
+    fn from(key: ModuleKey) -> Self {
+        key.0.to_hex().to_string()
     }
+}
 
-    /// The key that [`to_hex`](Self::to_hex) wrote.
-    #[must_use]
-    pub fn from_hex(text: &str) -> Option<Self> {
-        blake3::Hash::from_hex(text).ok().map(Self)
+impl TryFrom<String> for ModuleKey {
+    type Error = blake3::HexError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        blake3::Hash::from_hex(text).map(Self)
     }
 }
 
 /// Compiled code that lies where only this user writes, and is whole.
 #[derive(Debug)]
 pub struct Sound {
+    #[cfg_attr(not(feature = "runtime"), expect(dead_code, reason = "the runner loads it"))]
     pub(crate) file: File,
     identity: Identity,
 }
@@ -122,13 +132,18 @@ impl Modules {
         Ok(Self { dir: modules })
     }
 
-    /// The compiled form of the module, if it is here; reads it whole.
+    /// The compiled form of the module, if it is here. It is read whole, unless it is the file
+    /// that was read before and has not been changed since.
     ///
     /// # Errors
     /// What is here is not private, or damaged.
     pub fn find(&self, key: &ModuleKey) -> Result<Option<Sound>, ModulesError> {
         let path = self.path(key);
         let Some((mut file, meta)) = open(&path)? else { return Ok(None) };
+        let identity = identity(&meta);
+        if self.was_whole(key)? == Some(identity) {
+            return Ok(Some(Sound { file, identity }));
+        }
         let sealed = meta.len().checked_sub(blake3::OUT_LEN as u64);
         let Some(length) = sealed.filter(|_| meta.len() <= MAX_COMPILED_BYTES) else {
             return Err(ModulesError::Damaged(path));
@@ -141,7 +156,12 @@ impl Modules {
         if seal != hasher.finalize().as_bytes() {
             return Err(ModulesError::Damaged(path));
         }
-        Ok(Some(Sound { file, identity: identity(&meta) }))
+        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(meta.ctime().max(0) as u64);
+        if changed.elapsed().is_ok_and(|age| age > SETTLED) {
+            // Else it is read again.
+            let _ = self.note_whole(key, &identity);
+        }
+        Ok(Some(Sound { file, identity }))
     }
 
     /// [`find`](Self::find) for what another process has found: not read again while it is as
@@ -181,7 +201,9 @@ impl Modules {
             .open(&temporary)
             .and_then(|mut file| {
                 file.write_all(compiled)?;
-                file.write_all(sealer(key).update(compiled).finalize().as_bytes())
+                file.write_all(sealer(key).update(compiled).finalize().as_bytes())?;
+                // Its name is not to be there before its content, whatever happens.
+                file.sync_all()
             })
             .and_then(|()| fs_err::rename(&temporary, self.path(key)));
         written.inspect_err(|_| {
@@ -189,6 +211,26 @@ impl Modules {
             let _ = fs_err::remove_file(&temporary);
         })?;
         self.find(key)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound).into())
+    }
+
+    /// The file that was found whole last.
+    fn was_whole(&self, key: &ModuleKey) -> Result<Option<Identity>, ModulesError> {
+        let Some((file, _)) = open(&self.whole_path(key))? else { return Ok(None) };
+        let mut text = String::new();
+        file.take(1024).read_to_string(&mut text)?;
+        let numbers: Result<Vec<i64>, _> = text.split(' ').map(str::parse).collect();
+        Ok(numbers.ok().and_then(|numbers| numbers.try_into().ok()))
+    }
+
+    fn note_whole(&self, key: &ModuleKey, identity: &Identity) -> Result<(), ModulesError> {
+        let text = identity.map(|number| number.to_string()).join(" ");
+        let mut options = fs_err::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        Ok(options.open(self.whole_path(key))?.write_all(text.as_bytes())?)
+    }
+
+    fn whole_path(&self, key: &ModuleKey) -> PathBuf {
+        self.path(key).with_extension("whole")
     }
 
     fn path(&self, key: &ModuleKey) -> PathBuf {
@@ -266,6 +308,29 @@ mod tests {
         assert!(matches!(modules.find_again(&key, &found), Err(ModulesError::Damaged(_))));
         fs_err::write(modules.path(&key), &bytes[..5]).unwrap();
         assert!(matches!(modules.find(&key), Err(ModulesError::Damaged(_))));
+    }
+
+    #[test]
+    fn what_was_whole_is_not_read_again_until_it_is_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let modules = Modules::open(&dir.path().join("private")).unwrap();
+        let key = key(b"module");
+        modules.keep(&key, b"code").unwrap();
+        // Too young to be told from what may come.
+        assert_eq!(modules.was_whole(&key).unwrap(), None);
+
+        // That it is not read shows in damage that is not found.
+        fs_err::write(modules.path(&key), b"damaged").unwrap();
+        let damaged = identity(&fs_err::metadata(modules.path(&key)).unwrap());
+        modules.note_whole(&key, &damaged).unwrap();
+        assert_eq!(modules.find(&key).unwrap().unwrap().identity(), damaged);
+        fs_err::write(modules.path(&key), b"damaged again").unwrap();
+        assert!(matches!(modules.find(&key), Err(ModulesError::Damaged(_))));
+        modules.keep(&key, b"code").unwrap();
+        assert!(modules.find(&key).unwrap().is_some());
+
+        fs_err::write(modules.whole_path(&key), "1 2 three").unwrap();
+        assert_eq!(modules.was_whole(&key).unwrap(), None);
     }
 
     #[test]

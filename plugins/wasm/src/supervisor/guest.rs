@@ -7,9 +7,8 @@ use std::time::Duration;
 use buildhook_protocol::{Answer, Checked, ErrorKind, Hello, Message, VERSION};
 use buildhook_sdk::Deadline;
 use buildhook_sdk::filter::{ChildError, HOP, HOP_NEXT, Next, Peer};
-
-use crate::SERVE;
-use crate::runner::{END_OF_INPUT, Spec};
+use buildhook_wasm_engine::{END_OF_INPUT, SERVE, Spec};
+use serde::Serialize;
 
 /// How long a runner may take to read what it is told first: a pipe holds it.
 const TELL_LIMIT: Duration = Duration::from_secs(1);
@@ -63,7 +62,12 @@ pub(super) struct Guest {
     last_id: u64,
 }
 
-impl Checked for Spec {
+/// A [`Spec`] as a message.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Told<'a>(&'a Spec);
+
+impl Checked for Told<'_> {
     fn check(&self) -> Result<(), &'static str> {
         Ok(())
     }
@@ -73,18 +77,17 @@ impl Checked for Spec {
 pub(crate) struct Idle(Peer);
 
 impl Idle {
-    /// Starts `program`, which is this one, as a runner.
+    /// Starts `program`, the runner.
     pub(crate) fn start(program: &Path) -> std::io::Result<Self> {
         let mut command = Command::new(program);
-        // wasmtime-wasi's runtime would start a thread for each processor.
-        command.arg(SERVE).env_clear().env("TOKIO_WORKER_THREADS", "1").current_dir("/");
+        command.arg(SERVE).env_clear();
         Peer::start(command).map(Self)
     }
 
     /// Tells it what it has to know; from then on it has a guest.
     pub(super) fn tell(self, spec: &Spec, next: Option<&Next>) -> Result<Guest, Fault> {
         let mut guest = Guest { peer: self.0, hello: None, last_id: 0 };
-        let told = Message::of(spec).map_err(|error| Fault::Gone(error.to_string()))?;
+        let told = Message::of(&Told(spec)).map_err(|error| Fault::Gone(error.to_string()))?;
         guest.peer.send(&told, Deadline::within(TELL_LIMIT))?;
         guest.introduce(next)?;
         Ok(guest)

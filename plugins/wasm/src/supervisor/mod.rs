@@ -15,11 +15,11 @@ use std::time::Duration;
 use buildhook_protocol::{Answer, Hello, Hook, Message, Reason, ReasonCode};
 use buildhook_sdk::filter::{ChildError, Depth, HOP, HOP_NEXT, Next};
 use buildhook_sdk::{About, Built, Call, Deadline, Done, Error, Plugin, StartError, Want};
+use buildhook_wasm_engine::{Folder, Spec};
 use serde_json::Value;
 
 use crate::modules::Ready;
 use crate::policy::{Access, Lifetime, Policy, REQUEST, SCRATCH, Source};
-use crate::runner::{Folder, Spec};
 pub(crate) use guest::Idle;
 use guest::{Fault, Guest};
 use offer::Offers;
@@ -42,7 +42,7 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(60);
 
 /// What a sandbox is made of.
 pub(crate) struct Setup {
-    /// This program: the runner is it, too.
+    /// The program that runs guests.
     pub(crate) program: PathBuf,
     /// The first runner.
     pub(crate) runner: Idle,
@@ -362,9 +362,7 @@ fn spec(setup: &Setup, stage: &Stage) -> Spec {
         arguments.extend(["--", NEXT].map(str::to_owned));
     }
     Spec {
-        cache: setup.cache.clone(),
-        module: setup.module.key.to_hex(),
-        compiled: setup.module.compiled.identity(),
+        compiled: setup.module.compiled.clone(),
         arguments,
         env: setup.env.clone(),
         folders,

@@ -8,7 +8,8 @@
 //!
 //! A staged file is a new inode, a reflink or a copy: no name of it leads to a file of the
 //! host's, whatever the guest does to it. Sessions whose supervisor was killed are removed by
-//! the next one.
+//! the next one. One that has ended leaves its empty folders to the next, as `spare`: some file
+//! systems take long for a new one where files have just been removed.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -21,6 +22,9 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::{FlockOperation, OFlags};
 
 use crate::policy::REQUEST;
+
+/// The folder of a session that has ended.
+const SPARE: &str = "spare";
 
 /// The folder, and what the files in it stand for.
 #[derive(Debug)]
@@ -42,7 +46,9 @@ impl Stage {
         sweep(&sessions)?;
         let (dir, lock) = loop {
             let dir = sessions.join(files::unique_name());
-            std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
+            if std::fs::rename(sessions.join(SPARE), &dir).is_err() {
+                std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
+            }
             // Another supervisor may take it for one that was left, and remove it.
             if let Some(lock) = lock(&dir)
                 && dir.is_dir()
@@ -51,8 +57,8 @@ impl Stage {
             }
         };
         let stage = Self { dir, _lock: lock, contents, last: 0, origins: HashMap::new() };
-        fs_err::create_dir(stage.request())?;
-        fs_err::create_dir(stage.scratch())?;
+        make_empty(&stage.request())?;
+        make_empty(&stage.scratch())?;
         Ok(stage)
     }
 
@@ -96,8 +102,12 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // What cannot be removed is swept by a later session.
-        let _ = remove(&self.dir);
+        let spare = self.dir.with_file_name(SPARE);
+        // There may be one.
+        if self.clear().is_err() || std::fs::rename(&self.dir, spare).is_err() {
+            // What cannot be removed is swept by a later session.
+            let _ = remove(&self.dir);
+        }
     }
 }
 
@@ -155,7 +165,9 @@ fn lock(dir: &Path) -> Option<File> {
 fn sweep(sessions: &Path) -> io::Result<()> {
     for item in fs_err::read_dir(sessions)? {
         let path = item?.path();
-        if let Some(_lock) = lock(&path) {
+        if !path.ends_with(SPARE)
+            && let Some(_lock) = lock(&path)
+        {
             // It may be somebody else's, who is at it as well.
             let _ = remove(&path);
         }
@@ -172,6 +184,14 @@ fn remove(dir: &Path) -> io::Result<()> {
         }
     }
     fs_err::remove_dir(dir)
+}
+
+/// Makes the folder `dir`, or empties it.
+fn make_empty(dir: &Path) -> io::Result<()> {
+    match fs_err::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => empty(dir),
+        other => other,
+    }
 }
 
 /// Removes everything in `dir`, however deep a guest has nested it: folders are emptied into
@@ -251,6 +271,29 @@ mod tests {
         let other = Stage::new(dir.path(), true).unwrap();
         assert!(!left.exists() && stage.scratch().exists());
         drop((stage, other));
-        assert_eq!(fs_err::read_dir(dir.path().join("sessions")).unwrap().count(), 0);
+        let names = || {
+            let items = fs_err::read_dir(dir.path().join("sessions")).unwrap();
+            items.map(|item| item.unwrap().file_name()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(), [SPARE]);
+    }
+
+    #[test]
+    fn a_session_takes_over_the_folders_of_one_that_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let stage = Stage::new(dir.path(), true).unwrap();
+        let inode = |stage: &Stage| fs_err::metadata(stage.scratch()).unwrap().ino();
+        let first = inode(&stage);
+        fs_err::write(stage.scratch().join("left"), "").unwrap();
+        drop(stage);
+        let spare = dir.path().join("sessions").join(SPARE);
+        assert_eq!(fs_err::read_dir(spare.join("scratch")).unwrap().count(), 0);
+        // Whatever has become of it.
+        fs_err::write(spare.join("scratch/more"), "").unwrap();
+        fs_err::remove_dir(spare.join("request")).unwrap();
+        let stage = Stage::new(dir.path(), true).unwrap();
+        assert_eq!(inode(&stage), first);
+        assert_eq!(fs_err::read_dir(stage.scratch()).unwrap().count(), 0);
+        assert!(stage.request().is_dir() && !spare.exists());
     }
 }

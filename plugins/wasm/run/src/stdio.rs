@@ -13,12 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use buildhook_wasm_engine::END_OF_INPUT;
 use bytes::Bytes;
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
-/// Ends the input of one instance.
-pub(crate) const END_OF_INPUT: &str = r#"{"hop":"end"}"#;
 /// What one read asks of the pipe: as much as it holds on Linux.
 const READ_BYTES: usize = 64 * 1024;
 /// What a guest may put into one write.

@@ -1,7 +1,7 @@
-//! The runner: the process in which guests run.
+//! The runner: the process in which guests run, and the only one that holds wasmtime.
 //!
-//! It is this same program, started by the supervisor with `--serve`, an empty environment and
-//! three descriptors. It makes its engine while the supervisor still reads and checks. The first
+//! `buildhook-wasm`, the supervisor, starts it with an empty environment and three descriptors;
+//! people never do. It makes its engine while the supervisor still reads and checks. The first
 //! line on its standard input is its [`Spec`]; everything after it is the guest's. It loads the
 //! compiled module, gives up what it does not need any more, and runs the guest, whose standard
 //! input and output are its own.
@@ -14,16 +14,17 @@
 
 mod confine;
 mod guard;
-mod spec;
+mod imports;
 mod stdio;
 
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use buildhook_protocol::{Answer, ErrorBody, ErrorKind};
-use buildhook_wasm_engine::{ModuleKey, Modules, engine, load};
+use buildhook_wasm_engine::{IMPORTS, Kept, SERVE, Spec, engine, load};
 use wasmtime::{
     Engine, InstancePre, Linker, Module, Store, StoreLimits, StoreLimitsBuilder, Trap,
     UpdateDeadline,
@@ -31,10 +32,7 @@ use wasmtime::{
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, HostMonotonicClock, HostWallClock, I32Exit, WasiCtxBuilder};
 
-pub(crate) use guard::refusal;
-use guard::{Left, Quota};
-pub(crate) use spec::{Folder, Spec};
-pub(crate) use stdio::END_OF_INPUT;
+use guard::{Left, Quota, refusal};
 use stdio::{Busy, Input, Output};
 
 /// How often the clock looks, as a part of the time that a guest has.
@@ -53,9 +51,23 @@ pub(crate) struct Guest {
     busy: Arc<Busy>,
 }
 
+fn main() -> ExitCode {
+    let outcome = confine::leave().and_then(|()| match std::env::args().nth(1).as_deref() {
+        Some(SERVE) => serve(),
+        Some(IMPORTS) => imports::answer(),
+        _ => Err("`buildhook-wasm` starts it; by itself it does nothing".to_owned()),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("buildhook-wasm-run: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Runs guests until standard input ends. The error is for people.
-pub(crate) fn serve() -> Result<(), String> {
-    confine::end_with_parent()?;
+fn serve() -> Result<(), String> {
     let stdio = |fd: BorrowedFd<'_>| {
         fd.try_clone_to_owned().map(Into::into).map_err(|error| format!("the streams: {error}"))
     };
@@ -94,6 +106,9 @@ impl Host {
         let engine = engine().map_err(|error| format!("the engine: {error:#}"))?;
         let mut linker = Linker::new(&engine);
         guard::add_to_linker(&mut linker).map_err(|error| format!("linking: {error:#}"))?;
+        // It gets random numbers from the system, in a program that is linked statically out of
+        // a file: later there is no way to that.
+        let _ = WasiCtxBuilder::new();
         Ok(Self { engine, linker })
     }
 }
@@ -118,7 +133,7 @@ impl Runner {
         errors: Output,
     ) -> Result<Self, String> {
         let Host { engine, linker } = host;
-        let module = load_kept(&engine, &spec)?;
+        let module = load_kept(&engine, &spec.compiled)?;
         for import in module.imports() {
             if let Some(why) = refusal(import.module(), import.name()) {
                 return Err(why);
@@ -230,13 +245,9 @@ impl Runner {
     }
 }
 
-fn load_kept(engine: &Engine, spec: &Spec) -> Result<Module, String> {
-    let key = ModuleKey::from_hex(&spec.module).ok_or("the module's key is none")?;
-    let kept = Modules::open(&spec.cache)
-        .and_then(|modules| modules.find_again(&key, &spec.compiled))
-        .map_err(|error| error.to_string())?
-        .ok_or("the compiled module has gone")?;
-    load(engine, kept).map_err(|error| format!("loading the module: {error:#}"))
+fn load_kept(engine: &Engine, kept: &Kept) -> Result<Module, String> {
+    let sound = kept.find().map_err(|error| format!("the compiled module: {error}"))?;
+    load(engine, sound).map_err(|error| format!("loading the module: {error:#}"))
 }
 
 /// Whether the way an instance ended is none to speak of, or why it is.

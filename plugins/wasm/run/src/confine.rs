@@ -6,10 +6,9 @@
 //! network. Elsewhere the rest has to do. It holds for the thread that asks for it and those
 //! that come from it: no other thread is started before.
 
+use buildhook_wasm_engine::{Folder, Spec};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::process::{Resource, Rlimit, setrlimit};
-
-use super::spec::{Folder, Spec};
 
 /// Descriptors: the granted folders, and what a plugin may reasonably have open.
 const MAX_OPEN_FILES: u64 = 128;
@@ -17,9 +16,10 @@ const MAX_OPEN_FILES: u64 = 128;
 /// 16 MiB on its way.
 const OWN_MEMORY_BYTES: u64 = 192 << 20;
 
-/// Ends this process with the one that started it, however that ends: a guest may sleep when
-/// its supervisor is killed.
-pub(super) fn end_with_parent() -> Result<(), String> {
+/// Leaves the folder that the supervisor was started in, and ends this process with it, however
+/// that ends: a guest may sleep when its supervisor is killed.
+pub(super) fn leave() -> Result<(), String> {
+    std::env::set_current_dir("/").map_err(|error| format!("leaving the folder: {error}"))?;
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(|error| format!("being ended with the supervisor: {error}"))?;
