@@ -7,14 +7,13 @@
 //! Stacks take turns, so that what else the machine does falls on all of them. The entry has
 //! three files of together 300 kB, as a small library has.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write as _};
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use buildhook_sdk::testing::Fixture;
-use buildhook_stack_tests::{Setup, static_program};
+use buildhook_stack_tests::{Setup, statically};
 use serde_json::Value;
 
 /// Turns that every stack has.
@@ -153,17 +152,6 @@ fn main() {
             table(&format!("{title}{linking}, us"), rows, part);
         }
     }
-}
-
-/// The same stack of executables without a dynamic linker.
-fn statically(stack: Vec<OsString>) -> Vec<OsString> {
-    let relinked = |word: OsString| match Path::new(&word).file_name().and_then(OsStr::to_str) {
-        Some(name) if name.starts_with("buildhook-") => {
-            static_program(name.trim_start_matches("buildhook-")).into()
-        }
-        _ => word,
-    };
-    stack.into_iter().map(relinked).collect()
 }
 
 /// One percentile of all times, and its difference to the first stack's.

@@ -1,17 +1,17 @@
 //! What the sandbox costs: `local-dir` native and in `buildhook-wasm`, side by side.
 //!
 //! `cargo bench -p buildhook-stack-tests --bench sandbox` prints medians and best times, of a warm
-//! store and a warm module: start of the process to its first answer, a miss and a hit in a
-//! session, a file of 256 MiB stored (read, digested and written by the plugin) and offered again,
-//! and the largest resident memory of the processes, together, before and after that file. The two
-//! take turns, so that what else the machine does falls on both; the best are what a busy machine
-//! leaves to read.
+//! store and a warm module: start of the process to its first answer (once more for executables
+//! that are linked statically), a miss and a hit in a session, a file of 256 MiB stored (read,
+//! digested and written by the plugin) and offered again, and the largest resident memory of the
+//! processes, together, before and after that file. The two take turns, so that what else the
+//! machine does falls on both; the best are what a busy machine leaves to read.
 
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use buildhook_sdk::testing::Fixture;
-use buildhook_stack_tests::{Setup, session};
+use buildhook_stack_tests::{Setup, session, statically};
 use serde_json::Value;
 
 /// Starts of each.
@@ -49,9 +49,15 @@ fn main() {
         assert_eq!(first.ask(setup.fixture.built("plain", &plain))["stored"], "yes");
         drop(first.close());
     }
+    let linked = [
+        ("start to first answer", commands.clone()),
+        ("the same, static", commands.clone().map(statically)),
+    ];
     for _ in 0..STARTS {
-        for (command, times) in commands.iter().zip(&mut times) {
-            times.add("start to first answer", start(&setup.fixture, command));
+        for (what, commands) in &linked {
+            for (command, times) in commands.iter().zip(&mut times) {
+                times.add(what, start(&setup.fixture, command));
+            }
         }
     }
     let mut sessions = commands.each_ref().map(|command| session(command));

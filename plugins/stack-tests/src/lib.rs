@@ -5,7 +5,7 @@
 //! person's wrappers and flags out of the way.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -76,20 +76,34 @@ pub fn words(command: &Command) -> Vec<OsString> {
     words
 }
 
-/// [`program`], linked statically: without a dynamic linker, which takes a good part of a small
-/// process's start.
+/// The same stack of executables that are linked statically: without a dynamic linker, which
+/// takes a good part of a small process's start.
 ///
 /// # Panics
-/// It cannot be built.
+/// One of them cannot be built.
 #[must_use]
-pub fn static_program(name: &str) -> PathBuf {
-    let package = format!("buildhook-{name}");
+pub fn statically(stack: Vec<OsString>) -> Vec<OsString> {
+    let relinked = |word: OsString| match Path::new(&word).file_name().and_then(OsStr::to_str) {
+        Some("buildhook-wasm") => {
+            // It is found beside.
+            let _ = static_program("buildhook-wasm-run");
+            static_program("buildhook-wasm").into()
+        }
+        Some(name) if name.starts_with("buildhook-") && !name.contains('.') => {
+            static_program(name).into()
+        }
+        _ => word,
+    };
+    stack.into_iter().map(relinked).collect()
+}
+
+fn static_program(package: &str) -> PathBuf {
     let mut command = cargo_build();
     // With a target named, build scripts and procedural macros do without the flag.
     command
-        .args(["--release", "--target", "host-tuple", "--bins", "--package", &package])
+        .args(["--release", "--target", "host-tuple", "--bins", "--package", package])
         .env("RUSTFLAGS", "-C target-feature=+crt-static");
-    named(&package, executables(&mut command))
+    named(package, executables(&mut command))
 }
 
 fn built(package: &str, example: Option<&str>) -> PathBuf {

@@ -6,14 +6,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use buildhook_sdk::StartError;
-use buildhook_wasm_engine::{Kept, ModuleKey, Modules, ModulesError, Sound};
+use buildhook_wasm_engine::{
+    Kept, MAX_COMPILED_BYTES, MAX_MODULE_BYTES, ModuleKey, Modules, ModulesError, Sound,
+};
 
 use crate::policy::Module;
 
-/// The largest module, in bytes; the compiler has the same bound.
-const MAX_MODULE_BYTES: u64 = 64 << 20;
-/// The largest compiled module that is read from the compiler.
-const MAX_COMPILED_BYTES: u64 = 256 << 20;
 /// What every module in binary form begins with.
 const MAGIC: [u8; 8] = *b"\0asm\x01\0\0\0";
 

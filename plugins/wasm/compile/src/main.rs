@@ -9,11 +9,9 @@
 use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
 
-use buildhook_wasm_engine::{compile, compiler};
+use buildhook_wasm_engine::{MAX_MODULE_BYTES, compile, compiler};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The largest module, in bytes. Checked again by `buildhook-wasm`.
-const MAX_MODULE_BYTES: u64 = 64 << 20;
 /// CPU time, in seconds: the plugins here take less than two with the slowest build of this
 /// program.
 const CPU_S: u64 = 120;

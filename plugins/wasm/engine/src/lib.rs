@@ -26,7 +26,9 @@ mod compile;
 pub use config::{STACK_BYTES, engine};
 #[cfg(feature = "runtime")]
 pub use load::load;
-pub use modules::{Identity, ModuleKey, Modules, ModulesError, Sound};
+pub use modules::{
+    Identity, MAX_COMPILED_BYTES, MAX_MODULE_BYTES, ModuleKey, Modules, ModulesError, Sound,
+};
 pub use spec::{END_OF_INPUT, Folder, IMPORTS, Import, Imports, Kept, SERVE, Spec};
 
 #[cfg(feature = "compiler")]

@@ -22,7 +22,9 @@ const WASMTIME: &str = "48.0.8";
 /// Changed with the engine's configuration or the form of the files.
 const FORM: &str = "buildhook-wasm 2026-11 module, form 2";
 /// The largest compiled module, in bytes: a dozen times that of the largest plugin here.
-const MAX_COMPILED_BYTES: u64 = 256 << 20;
+pub const MAX_COMPILED_BYTES: u64 = 256 << 20;
+/// The largest module in binary form, in bytes.
+pub const MAX_MODULE_BYTES: u64 = 64 << 20;
 /// A file that was changed later than that before it was read may be changed once more and have
 /// the same times: those of some file systems are whole seconds.
 const SETTLED: Duration = Duration::from_secs(2);
