@@ -62,7 +62,9 @@ fn kept_in(scene: &Scene, cache: &Path, module: &Path, arguments: &[&str]) -> Ve
 }
 
 fn compiled_in(cache: &Path) -> PathBuf {
-    fs_err::read_dir(cache.join("modules")).unwrap().next().unwrap().unwrap().path()
+    let items = fs_err::read_dir(cache.join("modules")).unwrap();
+    // Beside it may lie what is known of it.
+    items.map(|item| item.unwrap().path()).find(|path| path.extension().is_none()).unwrap()
 }
 
 #[test]
@@ -102,6 +104,20 @@ fn compiled_forms_come_from_the_private_folder_alone() {
         mode(&path, private);
     }
     assert_eq!(scene.outcome(&hostile), "done: call 1");
+}
+
+#[test]
+fn a_program_that_does_not_lie_beside_is_named() {
+    let scene = Scene::new();
+    let alone = scene.setup.path("buildhook-wasm");
+    fs_err::copy(sandbox(), &alone).unwrap();
+    let mut command = kept_in(&scene, &scene.setup.path("own"), &guest("only"), &[]);
+    command[0] = alone.clone().into();
+    let told = refusal(&command);
+    assert!(told.contains("buildhook-wasm-run, which must lie beside buildhook-wasm"), "{told}");
+    fs_err::copy(runner(), alone.with_file_name("buildhook-wasm-run")).unwrap();
+    let told = refusal(&command);
+    assert!(told.contains("buildhook-wasm-compile, which must lie beside"), "{told}");
 }
 
 /// Values of the bomb.

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use buildhook_wasm_engine::{IMPORTS, Imports};
 
+use crate::cannot_start;
 use crate::modules::Ready;
 
 /// The report on `module`, which `runner` looks at.
@@ -19,7 +20,6 @@ pub(crate) fn describe(module: &Ready, runner: &Path) -> Result<String, String> 
 }
 
 fn imports(module: &Ready, runner: &Path) -> Result<Imports, String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", runner.display());
     let mut child = Command::new(runner)
         .arg(IMPORTS)
         .env_clear()
@@ -27,12 +27,12 @@ fn imports(module: &Ready, runner: &Path) -> Result<Imports, String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(failed)?;
+        .map_err(|error| cannot_start(runner, &error))?;
     let mut line = serde_json::to_vec(&module.compiled).map_err(|error| error.to_string())?;
     line.push(b'\n');
     // One that does not read says why.
     let _ = child.stdin.take().map(|mut stdin| stdin.write_all(&line));
-    let output = child.wait_with_output().map_err(failed)?;
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(said.trim().trim_start_matches("buildhook-wasm-run: ").to_owned());

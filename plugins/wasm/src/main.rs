@@ -17,7 +17,7 @@ mod policy;
 mod supervisor;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use buildhook_sdk::filter::Depth;
@@ -94,8 +94,8 @@ fn start(mut arguments: Vec<OsString>) -> Result<Sandbox, StartError> {
     let args: Args = cli::parse_from(arguments)?;
     let program = beside(RUNNER)?;
     // It gets ready on another processor while this one reads and checks.
-    let runner = Idle::start(&program)
-        .map_err(|error| StartError::Child(format!("starting {}: {error}", program.display())))?;
+    let runner =
+        Idle::start(&program).map_err(|error| StartError::Child(cannot_start(&program, &error)))?;
     let cache = cache_dir(args.cache_dir)?;
     let policy = Policy::read(&args.policy, &cache)?;
     let module = modules::ensure(&args.plugin, policy.module, &cache, &beside(COMPILER)?)?;
@@ -149,6 +149,10 @@ fn beside(name: &str) -> Result<PathBuf, StartError> {
     let this = std::env::current_exe()
         .map_err(|error| StartError::Config(format!("this program has no place: {error}")))?;
     Ok(this.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+}
+
+fn cannot_start(program: &Path, error: &std::io::Error) -> String {
+    format!("cannot start {}, which must lie beside buildhook-wasm: {error}", program.display())
 }
 
 /// The cache folder, made if need be, by its real name.

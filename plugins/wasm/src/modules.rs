@@ -10,6 +10,7 @@ use buildhook_wasm_engine::{
     Kept, MAX_COMPILED_BYTES, MAX_MODULE_BYTES, ModuleKey, Modules, ModulesError, Sound,
 };
 
+use crate::cannot_start;
 use crate::policy::Module;
 
 /// What every module in binary form begins with.
@@ -108,7 +109,7 @@ fn compile(wasm: &[u8], compiler: &Path) -> Result<Vec<u8>, String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("cannot start {}: {error}", compiler.display()))?;
+        .map_err(|error| cannot_start(compiler, &error))?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     // It reads everything before it writes anything, and says little on standard error.
     let fed = stdin.map(|mut stdin| stdin.write_all(wasm));

@@ -49,6 +49,8 @@ pub(super) fn extract(
         Encoding::Plain => content,
         Encoding::Zstd => {
             decoder = zstd::stream::read::Decoder::new(content).map_err(unusable)?;
+            // Whoever wrote it does not say how much memory reading takes.
+            decoder.window_log_max(WINDOW_LOG).map_err(unusable)?;
             &mut decoder
         }
     };
@@ -147,6 +149,20 @@ mod tests {
                     assert!(!extracted(wrong, encoding, &files), "{encoding:?} {}", wrong.len());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_takes_more_memory_than_it_may_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = vec![7; (2 << WINDOW_LOG) + 1];
+        let files = files(dir.path(), &[&content]);
+        for (window_log, may) in [(WINDOW_LOG, true), (WINDOW_LOG + 1, false)] {
+            let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+            encoder.window_log(window_log).unwrap();
+            encoder.write_all(&content).unwrap();
+            let whole = encoder.finish().unwrap();
+            assert_eq!(extracted(&whole, Encoding::Zstd, &files), may);
         }
     }
 
