@@ -19,7 +19,7 @@ const OWN_MEMORY_BYTES: u64 = 192 << 20;
 /// Leaves the folder that the supervisor was started in, and ends this process with it, however
 /// that ends: a guest may sleep when its supervisor is killed.
 pub(super) fn leave() -> Result<(), String> {
-    std::env::set_current_dir("/").map_err(|error| format!("leaving the folder: {error}"))?;
+    rustix::process::chdir("/").map_err(|error| format!("leaving the folder: {error}"))?;
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(|error| format!("being ended with the supervisor: {error}"))?;
