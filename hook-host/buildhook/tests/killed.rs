@@ -91,6 +91,11 @@ fn kill_at(role: &'static str, compiles: usize) {
         assert!(status.success(), "a build was lost with its {role}");
     }
 
+    // A compiler that has lost its parents goes on, and removes its temporary files, which those
+    // of the next one replace: with plain Cargo it is the same.
+    wait_until("compilers to end", || {
+        processes(&lab).iter().all(|it| !["wrapper", "compiler", "other"].contains(&it.role))
+    });
     // What was begun can be finished, and is right.
     here.cargo(&["build"]);
     assert_eq!(here.output_of("app"), "112\n");

@@ -219,7 +219,8 @@ impl Store {
 /// The record in an entry file; `None` when it is damaged.
 pub(crate) fn read_record(path: &Path) -> io::Result<Option<Record>> {
     let file = platform::open_no_follow(path)?;
-    let mut content = Vec::new();
+    // Room for most: it is read in one piece.
+    let mut content = Vec::with_capacity(4096);
     file.take(MAX_RECORD_BYTES).read_to_end(&mut content)?;
     Ok(Record::decode(&content))
 }
