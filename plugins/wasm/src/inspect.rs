@@ -1,13 +1,11 @@
 //! `buildhook-wasm inspect`: what a module imports, and a policy that would do.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use buildhook_wasm_engine::{IMPORTS, Imports};
 
-use crate::cannot_start;
+use crate::beside;
 use crate::modules::Ready;
 
 /// The report on `module`, which `runner` looks at.
@@ -20,24 +18,10 @@ pub(crate) fn describe(module: &Ready, runner: &Path) -> Result<String, String> 
 }
 
 fn imports(module: &Ready, runner: &Path) -> Result<Imports, String> {
-    let mut child = Command::new(runner)
-        .arg(IMPORTS)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| cannot_start(runner, &error))?;
     let mut line = serde_json::to_vec(&module.compiled).map_err(|error| error.to_string())?;
     line.push(b'\n');
-    // One that does not read says why.
-    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(&line));
-    let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(said.trim().trim_start_matches("buildhook-wasm-run: ").to_owned());
-    }
-    serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
+    let answer = beside::ask(runner, "the runner", &[IMPORTS], &line)?;
+    serde_json::from_slice(&answer).map_err(|error| error.to_string())
 }
 
 fn report(asked: &Imports, digest: &blake3::Hash) -> String {

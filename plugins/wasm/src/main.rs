@@ -11,13 +11,14 @@
 //!
 //! Known gaps: Linux only. One call at a time: a guest has one thread.
 
+mod beside;
 mod inspect;
 mod modules;
 mod policy;
 mod supervisor;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use buildhook_sdk::filter::Depth;
@@ -28,10 +29,6 @@ use supervisor::{Idle, Sandbox, Setup};
 
 const NAME: &str = "wasm";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Has guests in it.
-const RUNNER: &str = "buildhook-wasm-run";
-/// Makes modules into what the runner loads.
-const COMPILER: &str = "buildhook-wasm-compile";
 
 /// Runs a plugin that you do not trust.
 #[derive(Debug, clap::Parser)]
@@ -92,13 +89,13 @@ fn start(mut arguments: Vec<OsString>) -> Result<Sandbox, StartError> {
     let split = arguments.iter().position(|argument| argument == "--");
     let next = split.map(|split| arguments.split_off(split).split_off(1));
     let args: Args = cli::parse_from(arguments)?;
-    let program = beside(RUNNER)?;
+    let program = beside::find(beside::RUNNER)?;
     // It gets ready on another processor while this one reads and checks.
-    let runner =
-        Idle::start(&program).map_err(|error| StartError::Child(cannot_start(&program, &error)))?;
+    let runner = Idle::start(&program)
+        .map_err(|error| StartError::Child(beside::cannot_start(&program, &error)))?;
     let cache = cache_dir(args.cache_dir)?;
     let policy = Policy::read(&args.policy, &cache)?;
-    let module = modules::ensure(&args.plugin, policy.module, &cache, &beside(COMPILER)?)?;
+    let module = modules::ensure(&args.plugin, policy.module, &cache)?;
     let mut env = Vec::new();
     for name in &policy.env {
         match std::env::var(name) {
@@ -136,23 +133,11 @@ fn inspect(arguments: Vec<OsString>) -> Result<(), (u8, String)> {
         other => other.map_err(usage)?,
     };
     let cache = cache_dir(args.cache_dir).map_err(usage)?;
-    let compiler = beside(COMPILER).map_err(usage)?;
-    let module = modules::ensure(&args.plugin, None, &cache, &compiler).map_err(usage)?;
-    let runner = beside(RUNNER).map_err(usage)?;
+    let module = modules::ensure(&args.plugin, None, &cache).map_err(usage)?;
+    let runner = beside::find(beside::RUNNER).map_err(usage)?;
     let text = inspect::describe(&module, &runner).map_err(|why| (EXIT_FAULT, why))?;
     print!("{text}");
     Ok(())
-}
-
-/// The program `name`: it lies beside this one.
-fn beside(name: &str) -> Result<PathBuf, StartError> {
-    let this = std::env::current_exe()
-        .map_err(|error| StartError::Config(format!("this program has no place: {error}")))?;
-    Ok(this.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
-}
-
-fn cannot_start(program: &Path, error: &std::io::Error) -> String {
-    format!("cannot start {}, which must lie beside buildhook-wasm: {error}", program.display())
 }
 
 /// The cache folder, made if need be, by its real name.

@@ -1,16 +1,13 @@
 //! From a `.wasm` file to its compiled form in the private folder.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{Read as _, Seek as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use buildhook_sdk::StartError;
-use buildhook_wasm_engine::{
-    Kept, MAX_COMPILED_BYTES, MAX_MODULE_BYTES, ModuleKey, Modules, ModulesError, Sound,
-};
+use buildhook_wasm_engine::{Kept, MAX_MODULE_BYTES, ModuleKey, Modules, ModulesError, Sound};
 
-use crate::cannot_start;
+use crate::beside;
 use crate::policy::Module;
 
 /// What every module in binary form begins with.
@@ -33,7 +30,6 @@ pub(crate) fn ensure(
     path: &Path,
     expected: Option<Module>,
     cache: &Path,
-    compiler: &Path,
 ) -> Result<Ready, StartError> {
     let wrong = |what: String| StartError::Config(format!("{}: {what}", path.display()));
     let not_kept = |error: ModulesError| StartError::Config(error.to_string());
@@ -60,7 +56,8 @@ pub(crate) fn ensure(
         Err(error) => return Err(not_kept(error)),
     }
     let wasm = read_again(&mut file, &digest).map_err(wrong)?;
-    let compiled = compile(&wasm, compiler).map_err(wrong)?;
+    let compiler = beside::find(beside::COMPILER)?;
+    let compiled = beside::ask(&compiler, "the compiler", &[], &wasm).map_err(wrong)?;
     let kept = modules.keep(&key, &compiled).map_err(not_kept)?;
     Ok(ready(key, kept))
 }
@@ -99,28 +96,4 @@ fn read_again(file: &mut File, digest: &blake3::Hash) -> Result<Vec<u8>, String>
         return Err("it was changed while it was read".to_owned());
     }
     Ok(wasm)
-}
-
-/// The compiler limits itself, and reads and writes nothing but its standard streams.
-fn compile(wasm: &[u8], compiler: &Path) -> Result<Vec<u8>, String> {
-    let mut child = Command::new(compiler)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| cannot_start(compiler, &error))?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    // It reads everything before it writes anything, and says little on standard error.
-    let fed = stdin.map(|mut stdin| stdin.write_all(wasm));
-    let mut compiled = Vec::new();
-    let read = stdout.map(|out| out.take(MAX_COMPILED_BYTES).read_to_end(&mut compiled));
-    let mut said = String::new();
-    let _ = stderr.map(|err| err.take(4096).read_to_string(&mut said));
-    let status = child.wait().map_err(|error| error.to_string())?;
-    if status.success() && matches!(fed, Some(Ok(()))) && matches!(read, Some(Ok(_))) {
-        return Ok(compiled);
-    }
-    let said = said.trim().trim_start_matches("buildhook-wasm-compile: ");
-    Err(if said.is_empty() { format!("the compiler ended: {status}") } else { said.to_owned() })
 }
