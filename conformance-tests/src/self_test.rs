@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::cli::SelfTestArgs;
 use crate::mutant::kills::Kills;
-use crate::mutant::matrix::{Row, SelfTest, idle, render};
+use crate::mutant::matrix::{Row, SelfTest, idle, render, untried};
 use crate::verdict::{EXIT_NOT_CONFORMANT, Stop};
 use crate::{suite_error, usage};
 
@@ -58,6 +58,9 @@ pub(crate) fn run(arguments: &SelfTestArgs, root: &Path, processors: usize) -> E
 }
 
 fn conclude(rows: &[Row], wrong: &[String], start: Instant) -> ExitCode {
+    for untried in untried(rows) {
+        println!("untried: {}: {}", untried.check, untried.why);
+    }
     for text in wrong {
         println!("wrong: {text}");
     }

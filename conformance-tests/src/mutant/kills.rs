@@ -77,7 +77,8 @@ impl Kills {
         if line.made_for != first.target.unwrap_or_default() {
             texts.push(format!("{name} is not made for {:?}", line.made_for));
         }
-        let survives = |id: &&String| !runs.iter().any(|run| run.killed_by.contains(*id));
+        let survives =
+            |id: &&String| !runs.iter().any(|run| run.killed_by.contains(*id) || run.lacks(id));
         texts.extend(line.dies.iter().filter(survives).map(|id| format!("{name} survives {id}")));
         let always = |id: &&String| runs.iter().all(|run| run.killed_by.contains(*id));
         let known = |id: &&String| line.dies.contains(*id) || line.may.contains(*id);
@@ -91,13 +92,15 @@ impl Kills {
         self.0.keys().filter(|name| !names.contains(*name)).map(String::as_str).collect()
     }
 
-    /// Takes a run in: what went otherwise than before may go either way.
+    /// Takes a run in: what went otherwise than before may go either way. What could not be
+    /// tried stays as it was.
     pub(crate) fn accept(&mut self, run: &Row) {
         let made_for = run.target.unwrap_or_default().to_owned();
         let new = Line { dies: run.killed_by.clone(), ..Line::default() };
         let line = self.0.entry(run.name.clone()).or_insert(new);
         line.made_for = made_for;
-        let unlike: Vec<String> = line.dies.symmetric_difference(&run.killed_by).cloned().collect();
+        let unlike = line.dies.symmetric_difference(&run.killed_by);
+        let unlike: Vec<String> = unlike.filter(|id| !run.lacks(id)).cloned().collect();
         line.may.extend(unlike);
         line.dies.retain(|id| !line.may.contains(id));
     }
@@ -106,6 +109,7 @@ impl Kills {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutant::matrix::Untried;
 
     fn run(killed_by: &[&str]) -> Row {
         Row {
@@ -113,7 +117,25 @@ mod tests {
             target: Some("A"),
             killed_by: killed_by.iter().map(|id| (*id).to_owned()).collect(),
             checks: BTreeSet::new(),
+            untried: BTreeSet::new(),
         }
+    }
+
+    #[test]
+    fn what_cannot_be_tried_here_contradicts_nothing() {
+        let mut kills = Kills::default();
+        kills.accept(&run(&["A", "B"]));
+        let mut poor = run(&["B"]);
+        assert_eq!(kills.contradictions(&[poor.clone()]), ["banner survives A"]);
+        poor.untried.insert(Untried {
+            check: "big".to_owned(),
+            requirement: "A".to_owned(),
+            why: "little disk".to_owned(),
+        });
+        assert!(kills.contradictions(&[poor.clone()]).is_empty());
+        let before = kills.clone();
+        kills.accept(&poor);
+        assert_eq!(kills, before);
     }
 
     #[test]

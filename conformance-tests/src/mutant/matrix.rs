@@ -30,15 +30,30 @@ pub(crate) struct Row {
     pub(crate) killed_by: BTreeSet<String>,
     /// The checks that killed it.
     pub(crate) checks: BTreeSet<String>,
+    /// What this machine is not fit for.
+    pub(crate) untried: BTreeSet<Untried>,
+}
+
+/// A check that could not be done, for want of disk or the like.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Untried {
+    pub(crate) check: String,
+    pub(crate) requirement: String,
+    pub(crate) why: String,
 }
 
 impl Row {
-    /// Whether the suite did what it is for.
+    /// Whether the suite did what it is for, as far as it could.
     pub(crate) fn holds(&self) -> bool {
         match self.target {
-            Some(target) => self.killed_by.contains(target),
+            Some(target) => self.killed_by.contains(target) || self.lacks(target),
             None => self.killed_by.is_empty(),
         }
+    }
+
+    /// Whether a check of `requirement` was not tried.
+    pub(crate) fn lacks(&self, requirement: &str) -> bool {
+        self.untried.iter().any(|untried| untried.requirement == requirement)
     }
 }
 
@@ -202,6 +217,7 @@ impl SelfTest<'_> {
             let more = self.aimed_at(&name, target, &command, aimed)?;
             row.killed_by.extend(more.killed_by);
             row.checks.extend(more.checks);
+            row.untried.extend(more.untried);
         }
         Ok(row)
     }
@@ -279,10 +295,17 @@ fn selection(only: Vec<String>) -> Selection {
     Selection { only, quick: true, jobs: CHECKS_AT_ONCE, reproduce: Default::default() }
 }
 
-/// Checks that killed nothing: they say nothing.
+/// Checks that killed nothing, although they were tried: they say nothing.
 pub(crate) fn idle(rows: &[Row]) -> Vec<&'static str> {
     let all = plugin::checks().map(|check| check.id).chain(host::checks().map(|check| check.id));
-    all.filter(|id| !rows.iter().any(|row| row.checks.contains(*id))).collect()
+    let untried: BTreeSet<&str> = untried(rows).iter().map(|it| it.check.as_str()).collect();
+    let killed = |id: &str| rows.iter().any(|row| row.checks.contains(id));
+    all.filter(|id| !untried.contains(id) && !killed(id)).collect()
+}
+
+/// What could not be tried in any of `rows`, each once.
+pub(crate) fn untried(rows: &[Row]) -> BTreeSet<&Untried> {
+    rows.iter().flat_map(|row| &row.untried).collect()
 }
 
 fn row(name: &str, target: Option<&'static str>, results: &[CheckResult]) -> Outcome<Row> {
@@ -291,18 +314,34 @@ fn row(name: &str, target: Option<&'static str>, results: &[CheckResult]) -> Out
     }
     let dead = |result: &&CheckResult| matches!(result.verdict, Verdict::Fail | Verdict::Warn);
     let dead: Vec<&CheckResult> = results.iter().filter(dead).collect();
+    // What is only watched cannot be told when the thing never speaks, which is its own fault.
+    let active = plugin::checks().filter(|check| check.is_active()).map(|check| check.id);
+    let active: BTreeSet<&str> = active.collect();
+    let is_untried = |result: &&CheckResult| {
+        result.verdict == Verdict::Untestable && active.contains(result.check.as_str())
+    };
+    let untried = results.iter().filter(is_untried).map(|result| Untried {
+        check: result.check.clone(),
+        requirement: result.requirement.clone(),
+        why: result.message.clone(),
+    });
     Ok(Row {
         name: name.to_owned(),
         target,
         killed_by: dead.iter().map(|result| result.requirement.clone()).collect(),
         checks: dead.iter().map(|result| result.check.clone()).collect(),
+        untried: untried.collect(),
     })
 }
 
 /// One line for people: what it is, what it is made for, and all it died on.
 pub(crate) fn render(row: &Row) -> String {
-    let mark = if row.holds() { "ok" } else { "LIVES" };
+    let mark = match row.target {
+        _ if !row.holds() => "LIVES",
+        Some(target) if !row.killed_by.contains(target) => "untried",
+        _ => "ok",
+    };
     let target = row.target.unwrap_or("(right)");
     let killed_by: Vec<&str> = row.killed_by.iter().map(String::as_str).collect();
-    format!("{mark:5} {:28} {target:14} {}", row.name, killed_by.join(" ")).trim_end().to_owned()
+    format!("{mark:7} {:28} {target:14} {}", row.name, killed_by.join(" ")).trim_end().to_owned()
 }
