@@ -172,8 +172,7 @@ impl Place<'_> {
                 Err(error) => Err(error),
             },
             Item::Place(token) => {
-                let root = self.roots.get(token).ok_or(io::ErrorKind::NotFound)?;
-                Ok(Value::Text(root.path.to_string_lossy().into_owned()))
+                Ok(Value::Text(self.roots.place(token).ok_or(io::ErrorKind::NotFound)?))
             }
             Item::Depth => Ok(Value::Text(self.cwd.components().count().to_string())),
         }

@@ -49,7 +49,7 @@ impl Prepared {
         let home = env.cargo_home().ok_or_else(|| io::Error::other("there is no CARGO_HOME"))?;
         compile.out_dir = cwd.join(&compile.out_dir);
         let roots = Roots::new(&cwd, &home, &compile.out_dir, &toolchain.sysroot);
-        let unit = unit::describe(&compile, &cwd, &env, &home, &toolchain);
+        let unit = unit::describe(&compile, &cwd, &env, &roots, &toolchain);
         Ok(Self { compile, cwd, env, roots, toolchain, unit })
     }
 

@@ -5,8 +5,8 @@
 //! same in every checkout; keys and stored texts hold it; whatever goes back to a person
 //! or to Cargo has the real folder again.
 //!
-//! A folder reached by a link has two spellings; both lead to the same token, and a token
-//! always leads to the spelling that Cargo used.
+//! A folder reached by a link has two spellings, and so have files in a folder of Cargo's home that
+//! is a link; all lead to the same token, and a token always leads to the spelling that Cargo used.
 //!
 //! Known gap: a folder of which another one is a textual prefix without a separator is no
 //! problem for paths (components are compared) but is for free text, where a longer match
@@ -20,6 +20,9 @@ pub const TOKEN_PREFIX: &str = "/.buildhook/";
 pub const TARGET: &str = "/.buildhook/target";
 /// Stands for `CARGO_HOME`.
 pub const CARGO_HOME: &str = "/.buildhook/cargo-home";
+/// In [`CARGO_HOME`], sources of registries and checkouts of git repositories. Either may be a link,
+/// where several homes share their downloads.
+pub const DOWNLOADS: [&str; 2] = ["registry", "git"];
 /// Stands for the folder that rustc runs in, unless that is inside `CARGO_HOME`: the
 /// workspace root for its members, the package folder for other path packages.
 pub const WORKSPACE: &str = "/.buildhook/workspace";
@@ -37,51 +40,94 @@ pub struct Root {
     pub token: &'static str,
     /// The folder as Cargo spells it.
     pub path: PathBuf,
-    /// The folder without links, when that is another spelling.
-    pub real: Option<PathBuf>,
 }
 
-/// The folders of one compile, the longest path first.
+/// The folders of one compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Roots(Vec<Root>);
+pub struct Roots {
+    roots: Vec<Root>,
+    /// The longest first: of several that match, it is the one that is meant.
+    spellings: Vec<Spelling>,
+}
+
+/// A name of a root, or of a folder in one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Spelling {
+    folder: PathBuf,
+    /// The root's token.
+    root: &'static str,
+    /// What is written in place of `folder`: the token, or the token and a folder in it.
+    token: PathBuf,
+}
 
 impl Roots {
     /// The roots of a compile that runs in `cwd` and writes to `out_dir`.
     #[must_use]
     pub fn new(cwd: &Path, cargo_home: &Path, out_dir: &Path, sysroot: &Path) -> Self {
-        let mut roots = vec![
-            root(TARGET, &target_root(out_dir)),
-            root(CARGO_HOME, cargo_home),
-            root(SYSROOT, sysroot),
-        ];
-        let inside_home = roots[1].strip(cwd).is_some();
-        if !inside_home {
-            roots.push(root(WORKSPACE, cwd));
+        let mut all = Self { roots: Vec::new(), spellings: Vec::new() };
+        all.add(TARGET, &target_root(out_dir));
+        all.add(CARGO_HOME, cargo_home);
+        for name in DOWNLOADS {
+            let path = cargo_home.join(name);
+            if path.is_symlink() {
+                all.spell(CARGO_HOME, name, &path);
+            }
         }
-        roots.retain(|root| root.path.parent().is_some());
-        roots.sort_by_key(|root| std::cmp::Reverse(root.path.as_os_str().len()));
-        Self(roots)
+        all.add(SYSROOT, sysroot);
+        let mut of_home = all.spellings.iter().filter(|spelling| spelling.root == CARGO_HOME);
+        if !of_home.any(|spelling| cwd.starts_with(&spelling.folder)) {
+            all.add(WORKSPACE, cwd);
+        }
+        all.spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.folder.as_os_str().len()));
+        all
+    }
+
+    /// Adds a root, unless it is the root folder itself.
+    fn add(&mut self, token: &'static str, path: &Path) {
+        if path.parent().is_some() {
+            self.roots.push(Root { token, path: path.to_owned() });
+            self.spell(token, "", path);
+        }
+    }
+
+    /// Adds the names of `path`, which is the folder `inside` the root `root`, or the root itself.
+    fn spell(&mut self, root: &'static str, inside: &str, path: &Path) {
+        // `join("")` would add a separator.
+        let token = if inside.is_empty() { root.into() } else { Path::new(root).join(inside) };
+        let real = fs_err::canonicalize(path).ok().filter(|real| real != path);
+        for folder in [Some(path.to_owned()), real].into_iter().flatten() {
+            self.spellings.push(Spelling { folder, root, token: token.clone() });
+        }
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Root> {
-        self.0.iter()
+        self.roots.iter()
     }
 
     /// The folder behind `token`.
     #[must_use]
     pub fn get(&self, token: &str) -> Option<&Root> {
-        self.0.iter().find(|root| root.token == token)
+        self.roots.iter().find(|root| root.token == token)
+    }
+
+    /// Every name of the folder behind `token`, the one that Cargo uses first: outputs that
+    /// hold one of them are right where all are the same.
+    #[must_use]
+    pub fn place(&self, token: &str) -> Option<String> {
+        let root = self.get(token)?;
+        let others = self.spellings.iter().filter(|spelling| spelling.root == token);
+        let others = others.map(|spelling| &spelling.folder).filter(|folder| **folder != root.path);
+        let names = std::iter::once(&root.path).chain(others);
+        Some(names.map(|name| name.to_string_lossy()).collect::<Vec<_>>().join("\n"))
     }
 
     /// `path` with its root replaced by the token; unchanged when it has none.
     #[must_use]
     pub fn tokenise(&self, path: &Path) -> PathBuf {
-        for root in &self.0 {
-            if let Some(rest) = root.strip(path) {
-                let token = Path::new(root.token);
-                // `join("")` would add a separator.
-                return if rest.as_os_str().is_empty() { token.into() } else { token.join(rest) };
+        for Spelling { folder, token, .. } in &self.spellings {
+            if let Ok(rest) = path.strip_prefix(folder) {
+                return if rest.as_os_str().is_empty() { token.clone() } else { token.join(rest) };
             }
         }
         self.above(path).unwrap_or_else(|| path.to_owned())
@@ -107,7 +153,7 @@ impl Roots {
             let folder = self.get(WORKSPACE)?.path.ancestors().nth(levels)?;
             return Some(folder.join(parts.as_path()));
         }
-        self.0.iter().find_map(|root| {
+        self.roots.iter().find_map(|root| {
             let rest = path.strip_prefix(root.token).ok()?;
             Some(if rest.as_os_str().is_empty() { root.path.clone() } else { root.path.join(rest) })
         })
@@ -121,16 +167,14 @@ impl Roots {
         let mut tokens = Vec::new();
         let mut missing: Vec<&Path> = Vec::new();
         // From short to long: what does not mention a folder mentions none in it.
-        for root in self.0.iter().rev() {
-            for path in root.spellings() {
-                if missing.iter().any(|folder| path.starts_with(folder)) {
-                    continue;
-                }
-                if !mentions(path) {
-                    missing.push(path);
-                } else if !tokens.contains(&root.token) {
-                    tokens.push(root.token);
-                }
+        for Spelling { folder, root, .. } in self.spellings.iter().rev() {
+            if missing.iter().any(|absent| folder.starts_with(absent)) {
+                continue;
+            }
+            if !mentions(folder) {
+                missing.push(folder);
+            } else if !tokens.contains(root) {
+                tokens.push(root);
             }
         }
         tokens
@@ -139,9 +183,8 @@ impl Roots {
     /// `text` with every mention of a root replaced by its token.
     #[must_use]
     pub fn tokenise_text(&self, text: &str) -> String {
-        let pairs = self.0.iter().flat_map(|root| {
-            root.spellings().filter_map(|path| Some((path.to_str()?, root.token)))
-        });
+        let pairs = self.spellings.iter();
+        let pairs = pairs.filter_map(|it| Some((it.folder.to_str()?, it.token.to_str()?)));
         replace_all(text, pairs)
     }
 
@@ -152,7 +195,7 @@ impl Roots {
             return text.to_owned();
         }
         let folders: Vec<(&str, String)> = self
-            .0
+            .roots
             .iter()
             .filter_map(|root| Some((root.token, escape(root.path.to_str()?))))
             .collect();
@@ -171,9 +214,9 @@ impl Roots {
                 arguments.push(format!("--remap-path-prefix={from}={to}"));
             }
         };
-        for root in self.0.iter().rev().filter(|root| root.token != SYSROOT) {
-            for path in root.spellings() {
-                remap(path, root.token);
+        for Spelling { folder, root, token } in self.spellings.iter().rev() {
+            if *root != SYSROOT {
+                remap(folder, &token.to_string_lossy());
             }
         }
         // The name that the standard library was compiled under, with or without its sources.
@@ -183,21 +226,6 @@ impl Roots {
         }
         arguments
     }
-}
-
-impl Root {
-    fn spellings(&self) -> impl Iterator<Item = &Path> {
-        std::iter::once(self.path.as_path()).chain(self.real.as_deref())
-    }
-
-    fn strip<'p>(&self, path: &'p Path) -> Option<&'p Path> {
-        self.spellings().find_map(|folder| path.strip_prefix(folder).ok())
-    }
-}
-
-fn root(token: &'static str, path: &Path) -> Root {
-    let real = fs_err::canonicalize(path).ok().filter(|real| real != path);
-    Root { token, path: path.to_owned(), real }
 }
 
 /// Cargo's target (or build) folder above an output folder.
@@ -308,6 +336,27 @@ mod tests {
         );
         assert_eq!(roots.get(WORKSPACE), None);
         assert_eq!(roots.get(TARGET).unwrap().path, Path::new("/ws/target"));
+    }
+
+    #[test]
+    fn a_linked_registry_is_inside_the_home() {
+        let folder = tempfile::tempdir().unwrap();
+        let (home, far) = (folder.path().join("home"), folder.path().join("far"));
+        let package = far.join("src/i/foo-1.0");
+        fs_err::create_dir_all(&package).unwrap();
+        fs_err::create_dir(&home).unwrap();
+        std::os::unix::fs::symlink(&far, home.join("registry")).unwrap();
+        let roots =
+            Roots::new(&package, &home, Path::new("/ws/target/debug/deps"), Path::new("/s"));
+        assert_eq!(roots.get(WORKSPACE), None);
+        let token = Path::new("/.buildhook/cargo-home/registry/src/i/foo-1.0");
+        let spelt = home.join("registry/src/i/foo-1.0");
+        for path in [&package, &spelt] {
+            assert_eq!(roots.tokenise(path), token);
+        }
+        assert_eq!(roots.resolve(token), Some(spelt));
+        let place = roots.place(CARGO_HOME).unwrap();
+        assert!(place.contains(far.to_str().unwrap()), "{place}");
     }
 
     #[test]

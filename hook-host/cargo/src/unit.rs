@@ -6,6 +6,7 @@ use buildhook_protocol::Unit;
 
 use crate::args::Compile;
 use crate::environment::Environment;
+use crate::roots::{CARGO_HOME, DOWNLOADS, Roots};
 use crate::toolchain::Toolchain;
 
 /// Describes `compile`, which runs in `cwd`.
@@ -14,7 +15,7 @@ pub fn describe(
     compile: &Compile,
     cwd: &Path,
     env: &Environment,
-    cargo_home: &Path,
+    roots: &Roots,
     toolchain: &Toolchain,
 ) -> Unit {
     let text = |name: &str| env.text(name).map(str::to_owned);
@@ -23,7 +24,7 @@ pub fn describe(
         name: Some(compile.crate_name.clone()),
         package: text("CARGO_PKG_NAME"),
         version: text("CARGO_PKG_VERSION"),
-        origin: Some(origin(compile, cwd, cargo_home).to_owned()),
+        origin: Some(origin(compile, cwd, roots).to_owned()),
         unit_type: Some(unit_type(compile).to_owned()),
         emit: compile.emit.clone(),
         target: Some(compile.target.clone().unwrap_or_else(|| toolchain.host.clone())),
@@ -37,10 +38,12 @@ pub fn describe(
 
 /// Cargo runs rustc for a workspace's members in the workspace's root with a relative
 /// source, for every other package in the package's folder with an absolute one.
-fn origin(compile: &Compile, cwd: &Path, cargo_home: &Path) -> &'static str {
-    if cwd.starts_with(cargo_home.join("registry")) || cwd.join(".cargo-checksum.json").exists() {
+fn origin(compile: &Compile, cwd: &Path, roots: &Roots) -> &'static str {
+    let token = roots.tokenise(cwd);
+    let [registry, git] = DOWNLOADS.map(|name| Path::new(CARGO_HOME).join(name));
+    if token.starts_with(registry) || cwd.join(".cargo-checksum.json").exists() {
         "registry"
-    } else if cwd.starts_with(cargo_home.join("git")) {
+    } else if token.starts_with(git) {
         "git"
     } else if compile.source.is_relative() {
         "workspace"

@@ -124,6 +124,30 @@ pub(super) const CASES: &[Case] = &[
         ..SAME
     },
     Case {
+        id: "zoo/registry-linked",
+        family: "registry",
+        claim: "A registry package is a hit where a link in CARGO_HOME leads to its registry.",
+        subject: "dep",
+        needs: &[Need::Tool("tar"), Need::Tool("sha256sum")],
+        setup: &[PUBLISH],
+        files: &[
+            CONFIG,
+            USER,
+            ("../registry/keep", ""),
+            ("../dep-0.1.0/Cargo.toml", manifest!("dep")),
+            ("../dep-0.1.0/src/lib.rs", value_is!("\"one\".to_owned()")),
+            ("part/src/lib.rs", value_is!("dep::value()")),
+        ],
+        script: Script::Change(&[
+            Copy("../cargo-home", "../other-home"),
+            Sh(
+                "cd @CASE@; rm -rf other-home/registry; mkdir far; ln -s ../far other-home/registry",
+            ),
+            Env("CARGO_HOME", "@CASE@/other-home"),
+        ]),
+        ..SAME
+    },
+    Case {
         id: "zoo/registry-other-home",
         claim: "`file!()` in a registry package names this CARGO_HOME.",
         files: &[
