@@ -30,11 +30,13 @@ export CARGO_HOME=$target/cargo-home
 RUSTUP_TOOLCHAIN=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$repo/rust-toolchain.toml")
 export RUSTUP_TOOLCHAIN
 
-# Cargo on this project.
+# Cargo on this project. What is kept to compile a crate again faster is a quarter of the disk, and
+# here crates are compiled once; as a variable it would reach the builds of tests.
 project_cargo() {
     local command=$1
     shift
-    (cd / && cargo "$command" --manifest-path "$repo/Cargo.toml" "$@")
+    (cd / && cargo "$command" --config build.incremental=false \
+        --manifest-path "$repo/Cargo.toml" "$@")
 }
 
 say() {
