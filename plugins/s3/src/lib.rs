@@ -6,9 +6,8 @@
 //!   again is left alone for a while;
 //! - credentials appear in no message: what a server says is reported by its error code only.
 //!
-//! Known gaps: entries above 5 GiB are not stored (no multipart upload); a `credential_process`
-//! that hangs is waited for; there is no eviction, which is what lifecycle rules of the bucket
-//! are for.
+//! Known gaps: entries above 5 GiB are not stored (no multipart upload); there is no eviction,
+//! which is what lifecycle rules of the bucket are for.
 
 mod ahead;
 mod bucket;

@@ -7,6 +7,7 @@
 
 mod fault;
 mod signing;
+mod sources;
 mod target;
 mod transport;
 

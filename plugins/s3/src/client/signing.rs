@@ -6,33 +6,21 @@
 //! kept until shortly before they expire, and looked for once more when the server says that
 //! they have expired: a person may have signed in again, and another user's clock may be right.
 //!
-//! An error of a source of credentials may hold what it answered: none is repeated.
+//! Errors of sources are not repeated: they may hold what a source answered.
 
-use std::process::{Command, Stdio};
 use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
 
 use buildhook_protocol::ErrorKind;
 use buildhook_sdk::remote::Fault;
-use bytes::Bytes;
 use http::request::Parts;
 use reqsign_aws_v4::{Credential, DefaultCredentialProvider, RequestSigner};
-use reqsign_core::{
-    CommandExecute, CommandOutput, Context, Error, FileRead, HttpSend, Result, Signer, StaticEnv,
-};
+use reqsign_core::{Context, Signer, StaticEnv};
 use ureq::Agent;
 
+use super::sources::{Commands, Files, Http};
 use crate::settings::Settings;
 
 const SERVICE: &str = "s3";
-/// Metadata services are one hop away: what does not answer by then is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// STS and SSO are asked over the network.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest answer of a source of credentials, in bytes.
-const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
-/// Where metadata services of AWS are, never behind a proxy.
-const LINK_LOCAL: &str = "169.254.";
 
 /// Signs requests for one region, which may turn out to be another.
 #[derive(Debug)]
@@ -87,7 +75,7 @@ impl Signing {
     }
 
     /// Adds a signature to `request`, which must be complete but for its body.
-    pub(super) fn sign(&self, request: &mut Parts) -> std::result::Result<(), Fault> {
+    pub(super) fn sign(&self, request: &mut Parts) -> Result<(), Fault> {
         let signer = self.current.read().unwrap_or_else(PoisonError::into_inner).signer.clone();
         pollster::block_on(signer.sign(request, None)).map_err(|_| {
             let message = "no valid credentials were found in the environment, the profile, SSO, \
@@ -107,56 +95,4 @@ fn signer(context: Context, profile: Option<&str>, region: &str) -> Signer<Crede
         None => sources,
     };
     Signer::new(context, sources.build(), RequestSigner::new(SERVICE, region))
-}
-
-#[derive(Debug)]
-struct Files;
-
-impl FileRead for Files {
-    async fn file_read(&self, path: &str) -> Result<Vec<u8>> {
-        fs_err::read(path).map_err(|error| Error::config_invalid(error.to_string()))
-    }
-}
-
-#[derive(Debug)]
-struct Commands;
-
-impl CommandExecute for Commands {
-    async fn command_execute<'a>(
-        &'a self,
-        program: &'a str,
-        args: &'a [&'a str],
-    ) -> Result<CommandOutput> {
-        let output = Command::new(program)
-            .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| Error::config_invalid(error.to_string()))?;
-        Ok(CommandOutput {
-            status: output.status.code().unwrap_or(-1),
-            stdout: output.stdout,
-            stderr: output.stderr,
-        })
-    }
-}
-
-#[derive(Debug)]
-struct Http(Agent);
-
-impl HttpSend for Http {
-    async fn http_send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>> {
-        let direct = request.uri().host().is_some_and(|host| host.starts_with(LINK_LOCAL));
-        let (parts, body) = request.into_parts();
-        let request = http::Request::from_parts(parts, body.to_vec());
-        let configured = self
-            .0
-            .configure_request(request)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_global(Some(REQUEST_TIMEOUT));
-        let configured = if direct { configured.proxy(None) } else { configured };
-        let failed = |_| Error::unexpected("a source of credentials does not answer");
-        let (parts, mut body) = self.0.run(configured.build()).map_err(failed)?.into_parts();
-        let body = body.with_config().limit(MAX_ANSWER_BYTES).read_to_vec().map_err(failed)?;
-        Ok(http::Response::from_parts(parts, Bytes::from(body)))
-    }
 }

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod conformance;
+mod credentials;
 mod faults;
 mod link;
 mod machines;

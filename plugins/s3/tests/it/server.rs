@@ -218,7 +218,8 @@ pub(crate) struct Encrypted {
 }
 
 impl Encrypted {
-    fn start(server: SocketAddr, identity: &Identity) -> Self {
+    /// In front of `server`, under this identity.
+    pub(crate) fn start(server: SocketAddr, identity: &Identity) -> Self {
         let provider = tokio_rustls::rustls::crypto::ring::default_provider();
         let config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()

@@ -198,36 +198,6 @@ fn a_file_that_contradicts_its_record_is_not_stored() {
 }
 
 #[test]
-fn credentials_come_from_a_profile_or_a_process_too() {
-    let server = Server::start();
-    server.store("k", &[("out/x", b"content", false)], &[]);
-    let aws = server.home().join(".aws");
-    std::fs::create_dir(&aws).unwrap();
-    let script = server.home().join("process");
-    let (access_key, secret) = (&server.access_key, &server.secret);
-    let answer =
-        format!(r#"{{"Version":1,"AccessKeyId":"{access_key}","SecretAccessKey":"{secret}"}}"#);
-    std::fs::write(&script, answer).unwrap();
-    std::fs::write(
-        aws.join("credentials"),
-        format!("[team]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret}\n"),
-    )
-    .unwrap();
-    std::fs::write(
-        aws.join("config"),
-        format!("[profile tool]\ncredential_process = /bin/cat {}\n", script.display()),
-    )
-    .unwrap();
-    for profile in ["team", "tool"] {
-        let mut command = server.plugin(&["--profile", profile]);
-        command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
-        let mut session = Session::spawn(command);
-        let hit = session.ask(server.fixture.want("k"));
-        assert_eq!(hit["kind"], "hit", "{profile}: {hit} {}", session.close().1);
-    }
-}
-
-#[test]
 fn the_file_says_the_same_as_the_command_line() {
     let server = Server::start();
     server.store("k", &[("out/x", b"content", false)], &["--prefix=p"]);
