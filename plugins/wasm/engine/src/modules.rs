@@ -3,9 +3,12 @@
 //! ```text
 //! DIR/modules/<key>         compiled code, then 32 bytes: the BLAKE3 hash, under a purpose of
 //!                           its own, of the key and the code; mode 0600
-//! DIR/modules/<key>.whole   the identity of that file when it was last read and found whole
+//! DIR/modules/<key>.whole   the identity of that file when it was last read and found whole;
+//!                           changed at least once a day on which it is used
 //! DIR/modules/tmp-…         one that is being written
 //! ```
+//!
+//! Whoever adds a module removes those that nobody has used for long.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -28,6 +31,10 @@ pub const MAX_MODULE_BYTES: u64 = 64 << 20;
 /// A file that was changed later than that before it was read may be changed once more and have
 /// the same times: those of some file systems are whole seconds.
 const SETTLED: Duration = Duration::from_secs(2);
+/// A module that was not used for that long is removed: compiling it again takes seconds.
+const UNUSED: Duration = Duration::from_hours(30 * 24);
+/// Use is noted this often; and nobody writes one file for so long.
+const DAY: Duration = Duration::from_hours(24);
 /// Everything but the owner's own rights.
 const OTHERS: u32 = 0o077;
 
@@ -143,7 +150,13 @@ impl Modules {
         let path = self.path(key);
         let Some((mut file, meta)) = open(&path)? else { return Ok(None) };
         let identity = identity(&meta);
-        if self.was_whole(key)? == Some(identity) {
+        if let Some((whole, noted)) = self.was_whole(key)?
+            && whole == identity
+        {
+            if age(&noted) > DAY {
+                // Else it is compiled again some day.
+                let _ = self.note_whole(key, &identity);
+            }
             return Ok(Some(Sound { file, identity }));
         }
         let sealed = meta.len().checked_sub(blake3::OUT_LEN as u64);
@@ -212,16 +225,44 @@ impl Modules {
             // The error that counts is the first one.
             let _ = fs_err::remove_file(&temporary);
         })?;
+        // What cannot be removed now can be the next time.
+        let _ = self.sweep();
         self.find(key)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound).into())
     }
 
-    /// The file that was found whole last.
-    fn was_whole(&self, key: &ModuleKey) -> Result<Option<Identity>, ModulesError> {
-        let Some((file, _)) = open(&self.whole_path(key))? else { return Ok(None) };
+    /// Removes what nobody has used for long, and what was never finished.
+    fn sweep(&self) -> io::Result<()> {
+        for entry in fs_err::read_dir(&self.dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let is_over = |limit| entry.metadata().is_ok_and(|meta| age(&meta) > limit);
+            if let Ok(key) = blake3::Hash::from_hex(name.as_bytes()).map(ModuleKey) {
+                let whole = self.whole_path(&key);
+                let is_used = fs_err::metadata(&whole).is_ok_and(|meta| age(&meta) <= UNUSED);
+                if is_over(UNUSED) && !is_used {
+                    fs_err::remove_file(entry.path())?;
+                    // It may never have been read.
+                    let _ = fs_err::remove_file(whole);
+                }
+            } else if name.starts_with("tmp-") && is_over(DAY) {
+                fs_err::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The file that was found whole last, and the note that says so.
+    fn was_whole(
+        &self,
+        key: &ModuleKey,
+    ) -> Result<Option<(Identity, std::fs::Metadata)>, ModulesError> {
+        let Some((file, meta)) = open(&self.whole_path(key))? else { return Ok(None) };
         let mut text = String::new();
         file.take(1024).read_to_string(&mut text)?;
         let numbers: Result<Vec<i64>, _> = text.split(' ').map(str::parse).collect();
-        Ok(numbers.ok().and_then(|numbers| numbers.try_into().ok()))
+        let identity: Option<Identity> = numbers.ok().and_then(|numbers| numbers.try_into().ok());
+        Ok(identity.map(|identity| (identity, meta)))
     }
 
     fn note_whole(&self, key: &ModuleKey, identity: &Identity) -> Result<(), ModulesError> {
@@ -253,6 +294,11 @@ fn open(path: &Path) -> Result<Option<(File, std::fs::Metadata)>, ModulesError> 
     Ok(Some((file, meta)))
 }
 
+/// Since it was changed; nothing where the clock goes back.
+fn age(meta: &std::fs::Metadata) -> Duration {
+    meta.modified().ok().and_then(|time| time.elapsed().ok()).unwrap_or_default()
+}
+
 /// Makes what stands behind the code: bound to the key, so that one file is no good as another.
 fn sealer(key: &ModuleKey) -> blake3::Hasher {
     blake3::Hasher::new_keyed(key.0.as_bytes())
@@ -274,85 +320,4 @@ fn check(path: &Path, meta: &std::fs::Metadata, is_folder: bool) -> Result<(), M
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    fn key(module: &[u8]) -> ModuleKey {
-        ModuleKey::of(&blake3::hash(module))
-    }
-
-    #[test]
-    fn the_version_is_that_of_the_lock_file() {
-        let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../Cargo.lock");
-        let lock = fs_err::read_to_string(lock).unwrap();
-        assert!(lock.contains(&format!("name = \"wasmtime\"\nversion = \"{WASMTIME}\"")));
-    }
-
-    #[test]
-    fn only_what_was_kept_is_found() {
-        let dir = tempfile::tempdir().unwrap();
-        let modules = Modules::open(&dir.path().join("private")).unwrap();
-        let (key, other) = (key(b"module"), key(b"other"));
-        assert!(modules.find(&key).unwrap().is_none());
-        modules.keep(&key, b"code").unwrap();
-        let found = modules.find(&key).unwrap().unwrap().identity();
-        assert_eq!(modules.find_again(&key, &found).unwrap().unwrap().identity(), found);
-
-        // Another module's code, a changed byte, a short file.
-        fs_err::copy(modules.path(&key), modules.path(&other)).unwrap();
-        assert!(matches!(modules.find(&other), Err(ModulesError::Damaged(_))));
-        let mut bytes = fs_err::read(modules.path(&key)).unwrap();
-        bytes[0] ^= 1;
-        fs_err::write(modules.path(&key), &bytes).unwrap();
-        assert!(matches!(modules.find(&key), Err(ModulesError::Damaged(_))));
-        assert!(matches!(modules.find_again(&key, &found), Err(ModulesError::Damaged(_))));
-        fs_err::write(modules.path(&key), &bytes[..5]).unwrap();
-        assert!(matches!(modules.find(&key), Err(ModulesError::Damaged(_))));
-    }
-
-    #[test]
-    fn what_was_whole_is_not_read_again_until_it_is_changed() {
-        let dir = tempfile::tempdir().unwrap();
-        let modules = Modules::open(&dir.path().join("private")).unwrap();
-        let key = key(b"module");
-        modules.keep(&key, b"code").unwrap();
-        // Too young to be told from what may come.
-        assert_eq!(modules.was_whole(&key).unwrap(), None);
-
-        // That it is not read shows in damage that is not found.
-        fs_err::write(modules.path(&key), b"damaged").unwrap();
-        let damaged = identity(&fs_err::metadata(modules.path(&key)).unwrap());
-        modules.note_whole(&key, &damaged).unwrap();
-        assert_eq!(modules.find(&key).unwrap().unwrap().identity(), damaged);
-        fs_err::write(modules.path(&key), b"damaged again").unwrap();
-        assert!(matches!(modules.find(&key), Err(ModulesError::Damaged(_))));
-        modules.keep(&key, b"code").unwrap();
-        assert!(modules.find(&key).unwrap().is_some());
-
-        fs_err::write(modules.whole_path(&key), "1 2 three").unwrap();
-        assert_eq!(modules.was_whole(&key).unwrap(), None);
-    }
-
-    #[test]
-    fn what_others_may_use_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let modules = Modules::open(&dir.path().join("private")).unwrap();
-        let key = key(b"module");
-        modules.keep(&key, b"code").unwrap();
-        let mode = |path: &Path, mode| {
-            fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-        };
-        mode(&modules.path(&key), 0o660);
-        assert!(matches!(modules.find(&key), Err(ModulesError::NotPrivate { .. })));
-        mode(&modules.path(&key), 0o600);
-        fs_err::hard_link(modules.path(&key), dir.path().join("second")).unwrap();
-        assert!(matches!(modules.find(&key), Err(ModulesError::NotPrivate { .. })));
-        mode(&modules.dir, 0o770);
-        assert!(matches!(
-            Modules::open(&dir.path().join("private")),
-            Err(ModulesError::NotPrivate { .. })
-        ));
-    }
-}
+mod tests;
