@@ -35,7 +35,7 @@ fn assert_conformant(setup: &Setup, command: &[OsString], expected_failures: Opt
     let _disk = DISK.lock().unwrap_or_else(PoisonError::into_inner);
     let report = setup.path("report");
     let mut suite = Command::new(program("conformance"));
-    suite.args(["plugin", "--profile", "core", "--jobs", "2", "--time-factor", "6", "--report"]);
+    suite.args(["plugin", "--profile", "core", "--jobs", "6", "--time-factor", "6", "--report"]);
     suite.arg(&report);
     if let Some(file) = expected_failures {
         suite.arg("--expected-failures").arg(file);
