@@ -129,10 +129,10 @@ impl About {
         self
     }
 
-    /// Wants `limit_ms` milliseconds for [`Plugin::drain`].
+    /// Wants `limit_ms` milliseconds for [`Plugin::drain`], or as many as a message can say.
     #[must_use]
     pub fn drain_ms(mut self, limit_ms: u64) -> Self {
-        self.drain_ms = limit_ms;
+        self.drain_ms = limit_ms.min(buildhook_protocol::limits::MAX_INTEGER);
         self
     }
 

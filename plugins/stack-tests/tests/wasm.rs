@@ -108,7 +108,14 @@ fn what_is_wrong_with_a_policy_or_module_is_told_at_once() {
     let other =
         "module = \"blake3:0000000000000000000000000000000000000000000000000000000000000000\"\n";
     let module = guest("shelf");
+    fs_err::create_dir_all(setup.path("outer/inner")).unwrap();
+    let nested = [
+        folder(&setup.path("outer"), "/outer", "write"),
+        folder(&setup.path("outer/inner"), "/inner", "read"),
+    ]
+    .concat();
     let cases = [
+        (nested.as_str(), module.clone(), "which may be written to whatever is said"),
         ("foldr = 1\n", module.clone(), "1: unknown field `foldr`"),
         (other, module, "the policy allows blake3:0000"),
         ("", no_module, "it is no WebAssembly module"),

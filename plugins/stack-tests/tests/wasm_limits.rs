@@ -6,9 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use buildhook_sdk::files::unique_name;
+use buildhook_sdk::protocol::Digest;
 use buildhook_stack_tests::hostile::{PATIENT, Scene, both_kernels, message};
 use buildhook_stack_tests::session;
 use buildhook_stack_tests::wasm::folder;
+use serde_json::{Value, json};
 
 #[test]
 fn loops_sleeps_and_fifos_end_at_the_deadline_and_the_next_call_has_a_new_guest() {
@@ -62,6 +65,7 @@ fn memory_stack_files_and_lines_are_bounded() {
         (&policy, &["descriptors", "/read/file"], "denied: after 1"),
         (&tight, &["sparse", "/write/sparse"], "denied: "),
         (&tight, &["fill", "/write/big", &mib(2)], "denied: after 1048576"),
+        (&tight, &["pour", "/write", "4"], "denied: file 3: after 0"),
         (&tight, &["files", "/write", "1000"], "denied: after 20"),
         (&tight, &["folders", "/scratch", "1000"], "denied: after 20"),
         (&policy, &["panic"], "trapped"),
@@ -75,7 +79,35 @@ fn memory_stack_files_and_lines_are_bounded() {
     for (policy, attack, expected) in cases {
         scene.assert_says(policy, attack, expected);
     }
+    fs_err::write(scene.setup.path("read/mib"), vec![0; 1 << 20]).unwrap();
+    let record = |size: u64| {
+        let digest = Digest::of(b"x");
+        json!({
+            "name": format!("out/{}", unique_name()), "path": "/read/mib", "size": size,
+            "executable": false, "lease": "shared", "digest": digest,
+        })
+    };
+    let hit = |records: Vec<Value>| {
+        json!({"id": 1, "kind": "hit", "seal": "x", "files": records}).to_string()
+    };
+    for (records, expected) in [
+        ((0..21).map(|_| record(1)).collect(), "named more than 20 files"),
+        (vec![record((1 << 20) + 1)], "named more bytes than it may"),
+        ((0..4).map(|_| record(1 << 20)).collect(), "named more bytes"),
+    ] {
+        scene.assert_says(&tight, &["answer", &hit(records)], expected);
+    }
+    let answer = session(&scene.sandboxed(&tight, &["answer", &hit(vec![record(1 << 20)])]))
+        .ask(scene.setup.fixture.want("k"));
+    assert_eq!(answer["kind"], "hit", "{answer}");
+    // A file in the place of standard output is a file.
+    let hasty = format!("{hasty}{limits}").replace("1MiB", "1GiB");
+    let arguments = ["replace-stdout", "/write/out", &mib(8)];
+    assert!(scene.attack(&hasty, &arguments).contains("did not answer in time"));
+    let written = fs_err::metadata(scene.setup.path("write/out")).unwrap().len();
+    assert!((3 << 20..=(3 << 20) + (64 << 10)).contains(&written), "{written}");
     // With higher bounds, or without a sandbox, the same is done.
+    assert_eq!(scene.attack(&policy, &["pour", "/write", "4"]), "done: 4");
     let file = scene.host("read/file");
     assert_eq!(scene.natively(&["descriptors", &file]), "done: 1000");
     assert_eq!(scene.natively(&["sparse", &scene.host("write/sparse")]), "done: ");
@@ -132,24 +164,13 @@ fn nonsense_is_a_miss() {
     assert_eq!(answer["reason"]["code"].as_str().map(str::len), Some(90_000));
 }
 
-#[test]
-fn an_instance_for_each_call_remembers_nothing() {
-    let scene = Scene::new();
-    let second_call = |policy: &str| {
-        let mut session = session(&scene.sandboxed(policy, &["state"]));
-        let _ = session.ask(scene.setup.fixture.want("k"));
-        message(&session.ask(scene.setup.fixture.want("k")))
-    };
-    assert_eq!(second_call(&format!("instance = \"call\"\n{PATIENT}")), "done: call 1");
-    assert_eq!(second_call(PATIENT), "done: call 2");
-}
-
 /// A killed supervisor leaves no guest behind, not even one that sleeps.
 #[test]
 fn a_guest_ends_with_its_supervisor() {
     let scene = Scene::new();
     let policy = format!("clock = \"real\"\n{PATIENT}");
-    let mut session = session(&scene.sandboxed(&policy, &["sleep", "3600"]));
+    let policy = format!("{policy}{}", folder(&scene.setup.path("write"), "/write", "write"));
+    let mut session = session(&scene.sandboxed(&policy, &["sleep", "3600", "/write/asleep"]));
     let pid = session.pid();
     let children = fs_err::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     let runner = PathBuf::from(format!("/proc/{}", children.trim()));
@@ -161,7 +182,11 @@ fn a_guest_ends_with_its_supervisor() {
         let state = status.rsplit(')').next().unwrap_or_default().trim_start().chars().next();
         state.filter(|state| *state != 'Z')
     };
-    assert!(state().is_some(), "{children}");
+    let asleep = scene.setup.path("write/asleep");
+    while !asleep.exists() {
+        assert!(state().is_some(), "{children}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     session.kill();
     // Whoever inherits it may take a while to reap it.
     while state().is_some() {

@@ -34,7 +34,9 @@ fn report(asked: &Imports, digest: &blake3::Hash) -> String {
     line("# It imports:");
     for import in &asked.imports {
         let note = if import.is_given { "" } else { "  <- never given: it will not run" };
-        line(&format!("#   {}::{}{note}", import.module, import.name));
+        // Names may hold anything, line feeds and escapes of terminals too.
+        let (module, name) = (import.module.escape_debug(), import.name.escape_debug());
+        line(&format!("#   {module}::{name}{note}"));
     }
     if !asked.is_command {
         line("# It has no `_start`: it is no command, and will not run.");

@@ -144,6 +144,18 @@ impl Policy {
                 )));
             }
         }
+        for outer in policy.folders.iter().filter(|folder| folder.access == Access::Write) {
+            let is_inside =
+                |inner: &&Folder| inner.guest != outer.guest && inner.path.starts_with(&outer.path);
+            if let Some(inner) = policy.folders.iter().find(is_inside) {
+                return Err(wrong(format!(
+                    "the folder `{}` lies in `{}`, which may be written to whatever is said of what \
+                     is in it: grant one of them",
+                    inner.path.display(),
+                    outer.path.display()
+                )));
+            }
+        }
         let mut names: Vec<&str> = policy.folders.iter().map(|f| f.guest.as_str()).collect();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {

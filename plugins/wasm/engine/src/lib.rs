@@ -29,7 +29,7 @@ pub use load::load;
 pub use modules::{
     Identity, MAX_COMPILED_BYTES, MAX_MODULE_BYTES, ModuleKey, Modules, ModulesError, Sound,
 };
-pub use spec::{END_OF_INPUT, Folder, IMPORTS, Import, Imports, Kept, SERVE, Spec};
+pub use spec::{BEGIN, END_OF_INPUT, ENDED, Folder, IMPORTS, Import, Imports, Kept, SERVE, Spec};
 
 #[cfg(feature = "compiler")]
 pub use compile::{compile, compiler};

@@ -11,8 +11,13 @@ pub const SERVE: &str = "--serve";
 /// The runner's argument for looking at a module: its one line of input is a [`Kept`], its
 /// answer [`Imports`].
 pub const IMPORTS: &str = "--imports";
-/// The line that ends the input of one instance.
+/// The line that ends the input of one instance. Nothing is to follow it before [`ENDED`].
 pub const END_OF_INPUT: &str = r#"{"hop":"end"}"#;
+/// The runner's line when an instance whose input has ended is no more. No guest can say it in
+/// between: none is heard then.
+pub const ENDED: &str = r#"{"hop":"ended"}"#;
+/// The line after that, for which the runner starts another instance. None sees it.
+pub const BEGIN: &str = r#"{"hop":"begin"}"#;
 
 /// Where the compiled module is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,17 +78,19 @@ pub struct Spec {
     pub folders: Vec<Folder>,
     /// Whether each call is served by an instance of its own.
     pub fresh: bool,
+    /// Whether each instance is told first what the next plugin has said of itself.
+    pub is_filter: bool,
     /// Real time, or a fixed clock.
     pub real_clock: bool,
     /// Real randomness, or the same numbers each time.
     pub real_random: bool,
     /// Most linear memory, in bytes.
     pub memory_bytes: u64,
-    /// Longest time between two reads of standard input, in milliseconds.
+    /// Longest time between two lines of standard output, in milliseconds.
     pub time_ms: u64,
-    /// Files and folders that one instance may make.
+    /// Files and folders that a guest may make between two lines.
     pub max_files: u64,
-    /// Bytes that one instance may write to files.
+    /// Bytes that a guest may write between two lines.
     pub max_written_bytes: u64,
     /// The largest file.
     pub max_file_bytes: u64,

@@ -39,6 +39,9 @@ pub(crate) fn run(name: &str, arguments: &[String], request: &Value) -> io::Resu
         )),
         "loop" => spin(),
         "sleep" => {
+            if !second.is_empty() {
+                File::create(second)?;
+            }
             std::thread::sleep(Duration::from_secs(number(path)));
             Ok(String::new())
         }
@@ -52,6 +55,7 @@ pub(crate) fn run(name: &str, arguments: &[String], request: &Value) -> io::Resu
         "descriptors" => descriptors(path),
         "sparse" => File::create(path)?.set_len(1 << 40).map(none),
         "fill" => fill(path, number(second)),
+        "pour" => pour(path, number(second)),
         "files" => files(path, number(second)),
         "folders" => nest(path, number(second)),
         "storm" => storm(),
@@ -60,6 +64,9 @@ pub(crate) fn run(name: &str, arguments: &[String], request: &Value) -> io::Resu
             close_stdout();
             // It gets the number that is free.
             std::mem::forget(File::create(path)?);
+            for _ in 0..number(second) >> 16 {
+                let _ = io::stdout().write_all(&[b'x'; 64 << 10]);
+            }
             Ok(String::new())
         }
         "clock" => Ok(format!("{:?}", SystemTime::now())),
@@ -136,6 +143,15 @@ fn fill(path: &str, bytes: u64) -> io::Result<String> {
         written += block.len() as u64;
     }
     Ok(written.to_string())
+}
+
+/// Files of 1 MiB.
+fn pour(folder: &str, count: u64) -> io::Result<String> {
+    for number in 0..count {
+        fill(&format!("{folder}/{number}"), 1 << 20)
+            .map_err(|error| io::Error::other(format!("file {number}: {error}")))?;
+    }
+    Ok(count.to_string())
 }
 
 fn files(folder: &str, count: u64) -> io::Result<String> {

@@ -6,11 +6,14 @@
 //! `wasm32-wasip1` it is what the tests of `buildhook-wasm` put into the sandbox.
 
 mod attacks;
+mod turns;
 
 use std::io::{BufRead as _, Write as _};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
+
+const HELLO: &str = r#"{"v":[1],"plugin":{"name":"hostile","version":"1"},"hooks":["want-to-build","built-a-thing"]}"#;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -19,15 +22,19 @@ fn main() -> ExitCode {
         say(&arguments[1]);
         std::thread::sleep(std::time::Duration::from_secs(3600));
     }
-    say(
-        r#"{"v":[1],"plugin":{"name":"hostile","version":"1"},"hooks":["want-to-build","built-a-thing"]}"#,
-    );
+    say(HELLO);
     let mut calls = 0;
-    for line in std::io::stdin().lock().lines() {
-        let line = line.expect("a line");
-        let request: Value = serde_json::from_str(&line).expect("JSON");
+    while let Some(request) = read() {
+        if request.get("kind").is_none() {
+            // What the guest of a filter is told of its next plugin.
+            continue;
+        }
         calls += 1;
         match attack {
+            "ahead" => turns::ahead(&request, calls),
+            "behind" => turns::behind(&request),
+            "hops" => turns::hops(&request, &arguments[1]),
+            "other-call" => turns::other_call(&request),
             "answer" => say(&arguments[1].replace("ID", &request["id"].to_string())),
             "hit" => say(&hit(&request, &arguments[1]).to_string()),
             "exit" => return ExitCode::from(arguments[1].parse::<u8>().expect("a code")),
@@ -46,7 +53,15 @@ fn main() -> ExitCode {
             }
         }
     }
+    turns::at_the_end(attack, arguments.get(1).map_or("", String::as_str));
     ExitCode::SUCCESS
+}
+
+/// The next line.
+fn read() -> Option<Value> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).expect("a line");
+    (!line.is_empty()).then(|| serde_json::from_str(&line).expect("JSON"))
 }
 
 fn say(line: &str) {

@@ -2,7 +2,7 @@
 //! are counted or refused.
 //!
 //! wasmtime-wasi keeps a guest inside its folders. It does not count what is made there, and
-//! it lets a writable folder get links, which would be for *others* to follow. So four
+//! it lets a writable folder get links, which would be for *others* to follow. So five
 //! functions are stood in front of, and three are replaced by a refusal. Counting calls the
 //! very functions that are registered by wasmtime-wasi; they are called that way by its own
 //! glue code only, which is why the versions are pinned together.
@@ -66,10 +66,12 @@ pub(crate) const ALLOWED: &[&str] = &[
 const DQUOT: i32 = 19;
 /// `errno` of preview 1: not permitted.
 const PERM: i32 = 63;
+/// Descriptors of the standard streams.
+const STREAMS: std::ops::RangeInclusive<i32> = 0..=2;
 /// `oflags` of preview 1: make the file if it is not there.
 const CREAT: i32 = 1;
 
-/// What may be made and written between two reads of input: in one call, or one half of a
+/// What may be made and written between two lines of standard output: in one call, or a part of a
 /// filter's.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Quota {
@@ -173,11 +175,23 @@ fn add_counted_writing(linker: &mut Linker<Guest>) -> Result<()> {
         WASI,
         "fd_write",
         |mut caller: Caller<'_, Guest>, fd: i32, iovs: i32, len: i32, written: i32| {
-            counted(&mut caller, written, |wasi, memory| {
+            let write = |wasi: &mut WasiP1Ctx, memory: &mut GuestMemory<'_>| {
                 pollster::block_on(wasi::fd_write(wasi, memory, fd, iovs, len, written))
-            })
+            };
+            if STREAMS.contains(&fd) && !caller.data().lost_stream {
+                // Bounded by whoever reads it; and it is how a guest says that it may write no more.
+                return with_memory(&mut caller, write);
+            }
+            counted(&mut caller, written, write)
         },
     )?;
+    linker.func_wrap(WASI, "fd_close", |mut caller: Caller<'_, Guest>, fd: i32| {
+        // What gets its number next is a file.
+        caller.data_mut().lost_stream |= STREAMS.contains(&fd);
+        with_memory(&mut caller, |wasi, memory| {
+            pollster::block_on(wasi::fd_close(wasi, memory, fd))
+        })
+    })?;
     linker.func_wrap(
         WASI,
         "fd_pwrite",
@@ -203,8 +217,7 @@ fn take_file(caller: &mut Caller<'_, Guest>) -> bool {
 }
 
 /// Writes, unless what may be written is used up, and counts what was written: the last
-/// write may go beyond by its own length. Standard output counts as well, since a guest can
-/// close it and open a file in its place.
+/// write may go beyond by its own length.
 fn counted(
     caller: &mut Caller<'_, Guest>,
     written: i32,

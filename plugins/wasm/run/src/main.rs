@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use buildhook_protocol::{Answer, ErrorBody, ErrorKind};
-use buildhook_wasm_engine::{IMPORTS, Kept, SERVE, Spec, engine, load};
+use buildhook_wasm_engine::{BEGIN, ENDED, IMPORTS, Kept, SERVE, Spec, engine, load};
 use wasmtime::{
     Engine, InstancePre, Linker, Module, Store, StoreLimits, StoreLimitsBuilder, Trap,
     UpdateDeadline,
@@ -33,7 +33,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, HostMonotonicClock, HostWallClock, I32Exit, WasiCtxBuilder};
 
 use guard::{Left, Quota, refusal};
-use stdio::{Busy, Input, Output};
+use stdio::{Answers, Busy, Complaints, End, Input};
 
 /// How often the clock looks, as a part of the time that a guest has.
 const LOOKS_PER_LIMIT: u64 = 8;
@@ -49,6 +49,8 @@ pub(crate) struct Guest {
     limits: StoreLimits,
     left: Left,
     busy: Arc<Busy>,
+    /// It has closed a standard stream: a file may be in its place.
+    lost_stream: bool,
 }
 
 fn main() -> ExitCode {
@@ -73,23 +75,23 @@ fn serve() -> Result<(), String> {
     };
     let busy = Arc::new(Busy::new());
     let input = Input::new(stdio(std::io::stdin().as_fd())?, Arc::clone(&busy));
-    let output = Output::unbounded(stdio(std::io::stdout().as_fd())?);
-    let errors = Output::bounded(stdio(std::io::stderr().as_fd())?);
+    let output = Answers::new(stdio(std::io::stdout().as_fd())?, input.clone());
+    let errors = Complaints::new(stdio(std::io::stderr().as_fd())?);
 
     let host = Host::new();
     let line = input.line().map_err(|error| format!("reading the specification: {error}"))?;
     let line = line.ok_or("there is no specification")?;
     let spec: Spec = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
+    input.is_told(spec.is_filter.into());
     let outcome = host
         .and_then(|host| Runner::start(host, spec, busy, input, output.clone(), errors))
         .and_then(|runner| runner.run_all());
     if let Err(why) = &outcome {
         let error = ErrorBody::session(ErrorKind::Other, why.clone());
-        let mut line = serde_json::to_vec(&Answer::Error { id: 0, error })
+        let line = serde_json::to_string(&Answer::Error { id: 0, error })
             .map_err(|error| error.to_string())?;
-        line.push(b'\n');
         // Whoever does not listen any more has noticed.
-        let _ = output.write_all(&line);
+        let _ = output.say(&line);
     }
     // The supervisor has it from that line.
     Ok(())
@@ -119,8 +121,8 @@ struct Runner {
     pre: InstancePre<Guest>,
     busy: Arc<Busy>,
     input: Input,
-    output: Output,
-    errors: Output,
+    output: Answers,
+    errors: Complaints,
 }
 
 impl Runner {
@@ -129,8 +131,8 @@ impl Runner {
         spec: Spec,
         busy: Arc<Busy>,
         input: Input,
-        output: Output,
-        errors: Output,
+        output: Answers,
+        errors: Complaints,
     ) -> Result<Self, String> {
         let Host { engine, linker } = host;
         let module = load_kept(&engine, &spec.compiled)?;
@@ -156,11 +158,17 @@ impl Runner {
         loop {
             self.busy.begin();
             self.run_one()?;
-            if !self.input.next_instance() {
-                return Ok(());
-            }
-            if !self.spec.fresh {
-                return Err("the guest ended before its input did".to_owned());
+            match self.input.next_instance() {
+                End::Input => return Ok(()),
+                End::Guest => return Err("the guest ended before its input did".to_owned()),
+                // It can do nothing more: what comes now is for the next one.
+                End::Instance => {
+                    let told = self.output.say(ENDED).and_then(|()| self.input.line());
+                    let told = told.map_err(|error| format!("between two instances: {error}"))?;
+                    if told.as_deref() != Some(BEGIN.as_bytes()) {
+                        return Ok(());
+                    }
+                }
             }
         }
     }
@@ -225,7 +233,13 @@ impl Runner {
             .build();
         let quota = Quota { files: spec.max_files, bytes: spec.max_written_bytes };
         let left = Left::new(quota);
-        Ok(Guest { wasi: wasi.build_p1(), limits, left, busy: Arc::clone(&self.busy) })
+        Ok(Guest {
+            wasi: wasi.build_p1(),
+            limits,
+            left,
+            busy: Arc::clone(&self.busy),
+            lost_stream: false,
+        })
     }
 
     /// A thread that moves the engine's epoch, at which a running guest looks at the time.

@@ -4,8 +4,13 @@
 //! supervisor kills it when it takes too long. So no thread hands bytes over, which would
 //! cost more than the call itself.
 //!
-//! A line that is [`END_OF_INPUT`] is never seen by a guest: it is the end of its input. The
-//! next instance goes on behind it.
+//! **Guest and supervisor take turns.** A line that a guest writes is an answer, and ends its
+//! turn: it does not get out of that write before a line has come that it has not answered yet,
+//! or its input has ended. So whatever the supervisor does between two lines, a guest does not
+//! look on, and what a guest has said ahead is an answer to no question.
+//!
+//! A line that is [`END_OF_INPUT`] is never seen by a guest: it is the end of its input, and from
+//! there on nobody hears what it says. The next instance goes on behind it.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -48,7 +53,8 @@ impl Busy {
         }
     }
 
-    /// How often it has begun to work: after a start and after each wait for input.
+    /// How often it has begun to work: after a start, with each line that came, and once when there
+    /// are no more.
     pub(crate) fn turn(&self) -> u64 {
         self.turn.load(Ordering::Relaxed)
     }
@@ -77,12 +83,31 @@ struct Source {
     pending: Vec<u8>,
     /// Bytes of `pending` that have been used.
     used: usize,
-    /// What comes next is the start of a line.
+    /// What is used next is the start of a line.
     at_start: bool,
+    /// Lines for the instance at work of which something has come.
+    lines: u64,
+    /// The last of them has come whole.
+    is_whole: bool,
+    /// Lines that the instance at work has written.
+    said: u64,
+    /// Lines that are no questions: what the guest of a filter is told first.
+    told: u64,
     /// The instance at work has got all that it gets.
     ended: bool,
     /// The pipe is closed.
     closed: bool,
+}
+
+/// Why an instance has no more to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The supervisor wants another one.
+    Instance,
+    /// The supervisor wants none any more.
+    Input,
+    /// It has had enough by itself.
+    Guest,
 }
 
 impl Input {
@@ -92,6 +117,10 @@ impl Input {
             pending: Vec::new(),
             used: 0,
             at_start: true,
+            lines: 0,
+            is_whole: true,
+            said: 0,
+            told: 0,
             ended: false,
             closed: false,
         };
@@ -106,6 +135,7 @@ impl Input {
             if let Some(feed) = rest.iter().position(|byte| *byte == b'\n') {
                 let line = rest[..feed].to_vec();
                 source.used += feed + 1;
+                source.lines -= 1;
                 return Ok(Some(line));
             }
             if !source.fill()? {
@@ -114,11 +144,41 @@ impl Input {
         }
     }
 
-    /// Lets the next instance read; false when there is nothing more to come.
-    pub(crate) fn next_instance(&self) -> bool {
+    /// How many lines each instance is told that it need not answer.
+    pub(crate) fn is_told(&self, lines: u64) {
+        self.source().told = lines;
+    }
+
+    /// Lets the next instance read, if there is to be one.
+    pub(crate) fn next_instance(&self) -> End {
         let mut source = self.source();
-        source.ended = false;
-        !source.closed
+        let end = match (source.ended, source.closed) {
+            (true, _) => End::Instance,
+            (false, true) => End::Input,
+            (false, false) => End::Guest,
+        };
+        (source.ended, source.said, source.lines) = (false, 0, 0);
+        end
+    }
+
+    /// Whether the instance at work is heard.
+    fn is_heard(&self) -> bool {
+        !self.source().ended
+    }
+
+    /// The guest has written a line: it goes on when it has been asked again.
+    fn hold(&self) -> std::io::Result<()> {
+        let mut source = self.source();
+        source.said += 1;
+        // Its first line is a hello, and answers nothing.
+        let due = source.said + source.told;
+        if source.lines < due && !source.closed {
+            self.1.pause();
+            while source.lines < due && source.fill()? {}
+            self.1.begin();
+            source.look_for_end();
+        }
+        Ok(())
     }
 
     fn source(&self) -> std::sync::MutexGuard<'_, Source> {
@@ -143,9 +203,29 @@ impl Source {
             }
         };
         self.pending.truncate(start + read.as_ref().copied().unwrap_or(0));
-        let read = read?;
-        self.closed = read == 0;
-        Ok(read > 0)
+        self.closed = read? == 0;
+        let new = &self.pending[start..];
+        if let Some(last) = new.last() {
+            let feeds = new.iter().filter(|byte| **byte == b'\n').count() as u64;
+            let is_whole = *last == b'\n';
+            self.lines += u64::from(self.is_whole) + feeds - u64::from(is_whole);
+            self.is_whole = is_whole;
+        }
+        Ok(!self.closed)
+    }
+
+    /// Ends the instance's input when that is what has come last. It is written by itself, in one
+    /// piece that a pipe keeps together, when an answer has been read: nothing follows it.
+    fn look_for_end(&mut self) {
+        let rest = &self.pending[self.used..];
+        let line = rest.strip_suffix(b"\n").unwrap_or_default();
+        if let Some(before) = line.strip_suffix(END_OF_INPUT.as_bytes())
+            && before.last().map_or(self.at_start, |byte| *byte == b'\n')
+        {
+            self.ended = true;
+            self.at_start = true;
+            self.used = self.pending.len();
+        }
     }
 
     /// Up to `limit` bytes of what the instance may have; none at its end.
@@ -154,22 +234,16 @@ impl Source {
             return Ok(Bytes::new());
         }
         if self.used == self.pending.len() {
-            busy.pause();
-            let more = self.fill();
-            busy.begin();
-            if !more? {
+            if self.closed {
+                return Ok(Bytes::new());
+            }
+            // The rest of a line, or what is told first: the clock goes on.
+            if !self.fill()? {
+                busy.begin();
                 return Ok(Bytes::new());
             }
         }
         let rest = &self.pending[self.used..];
-        // Written in one piece, which a pipe keeps together; what follows it is for the next.
-        let marker = END_OF_INPUT.as_bytes();
-        if self.at_start && rest.starts_with(marker) && rest.get(marker.len()) == Some(&b'\n') {
-            self.used += marker.len() + 1;
-            self.ended = true;
-            return Ok(Bytes::new());
-        }
-        // A line at most, so that each start of one is looked at.
         let line = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |feed| feed + 1);
         let taken = Bytes::copy_from_slice(&rest[..line.min(limit)]);
         self.used += taken.len();
@@ -213,47 +287,99 @@ impl StdinStream for Input {
     }
 }
 
-/// Standard output or error.
+/// Standard output: what the supervisor reads, and bounds.
 #[derive(Clone)]
-pub(crate) struct Output {
+pub(crate) struct Answers {
     file: Arc<File>,
-    /// What may still be written before the rest is dropped; `None`: all.
-    left: Option<Arc<AtomicU64>>,
+    input: Input,
 }
 
-impl Output {
-    /// What the supervisor reads, and bounds.
-    pub(crate) fn unbounded(file: File) -> Self {
-        Self { file: Arc::new(file), left: None }
+impl Answers {
+    pub(crate) fn new(file: File, input: Input) -> Self {
+        Self { file: Arc::new(file), input }
     }
 
-    /// What people read.
-    pub(crate) fn bounded(file: File) -> Self {
-        let left = Some(Arc::new(AtomicU64::new(MAX_STDERR_BYTES)));
-        Self { file: Arc::new(file), left }
+    /// Writes a line of the runner's own.
+    pub(crate) fn say(&self, line: &str) -> std::io::Result<()> {
+        (&*self.file).write_all(format!("{line}\n").as_bytes())
     }
 
-    pub(crate) fn write_all(&self, bytes: &[u8]) -> std::io::Result<()> {
-        (&*self.file).write_all(bytes)
+    /// Writes up to the end of a line, and returns the rest once the guest may go on.
+    fn write_line<'b>(&self, bytes: &'b [u8]) -> std::io::Result<&'b [u8]> {
+        let feed = bytes.iter().position(|byte| *byte == b'\n');
+        let (line, rest) = bytes.split_at(feed.map_or(bytes.len(), |feed| feed + 1));
+        (&*self.file).write_all(line)?;
+        if feed.is_some() {
+            self.input.hold()?;
+        }
+        Ok(rest)
     }
 }
 
 #[wasmtime_wasi::async_trait]
-impl Pollable for Output {
+impl Pollable for Answers {
     async fn ready(&mut self) {}
 }
 
-impl OutputStream for Output {
+impl OutputStream for Answers {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let allowed = match &self.left {
-            None => bytes.len(),
-            Some(left) => {
-                let allowed = left.load(Ordering::Relaxed).min(bytes.len() as u64);
-                left.fetch_sub(allowed, Ordering::Relaxed);
-                allowed as usize
-            }
-        };
-        self.write_all(&bytes[..allowed])
+        let mut rest = &bytes[..];
+        while !rest.is_empty() && self.input.is_heard() {
+            rest = self
+                .write_line(rest)
+                .map_err(|error| StreamError::LastOperationFailed(error.into()))?;
+        }
+        Ok(())
+    }
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES)
+    }
+}
+
+impl IsTerminal for Answers {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Answers {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        // Preview 1 asks for the other form only.
+        Box::new(tokio::io::sink())
+    }
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+/// Standard error: what people read, up to a bound.
+#[derive(Clone)]
+pub(crate) struct Complaints {
+    file: Arc<File>,
+    /// What may still be written before the rest is dropped.
+    left: Arc<AtomicU64>,
+}
+
+impl Complaints {
+    pub(crate) fn new(file: File) -> Self {
+        Self { file: Arc::new(file), left: Arc::new(AtomicU64::new(MAX_STDERR_BYTES)) }
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Complaints {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Complaints {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let allowed = self.left.load(Ordering::Relaxed).min(bytes.len() as u64);
+        self.left.fetch_sub(allowed, Ordering::Relaxed);
+        (&*self.file)
+            .write_all(&bytes[..allowed as usize])
             .map_err(|error| StreamError::LastOperationFailed(error.into()))
     }
     fn flush(&mut self) -> StreamResult<()> {
@@ -264,13 +390,13 @@ impl OutputStream for Output {
     }
 }
 
-impl IsTerminal for Output {
+impl IsTerminal for Complaints {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdoutStream for Output {
+impl StdoutStream for Complaints {
     fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
         // Preview 1 asks for the other form only.
         Box::new(tokio::io::sink())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use buildhook_protocol::{Answer, Checked, ErrorKind, Hello, Message, VERSION};
 use buildhook_sdk::Deadline;
 use buildhook_sdk::filter::{ChildError, HOP, HOP_NEXT, Next, Peer};
-use buildhook_wasm_engine::{END_OF_INPUT, SERVE, Spec};
+use buildhook_wasm_engine::{BEGIN, END_OF_INPUT, ENDED, SERVE, Spec};
 use serde::Serialize;
 
 /// How long a runner may take to read what it is told first: a pipe holds it.
@@ -60,6 +60,8 @@ pub(super) struct Guest {
     /// The hello of the instance at work, once it has been read.
     hello: Option<Hello>,
     last_id: u64,
+    /// The instance that was at work has been told to end.
+    is_ending: bool,
 }
 
 /// A [`Spec`] as a message.
@@ -86,7 +88,7 @@ impl Idle {
 
     /// Tells it what it has to know; from then on it has a guest.
     pub(super) fn tell(self, spec: &Spec, next: Option<&Next>) -> Result<Guest, Fault> {
-        let mut guest = Guest { peer: self.0, hello: None, last_id: 0 };
+        let mut guest = Guest { peer: self.0, hello: None, last_id: 0, is_ending: false };
         let told = Message::of(&Told(spec)).map_err(|error| Fault::Gone(error.to_string()))?;
         guest.peer.send(&told, Deadline::within(TELL_LIMIT))?;
         guest.introduce(next)?;
@@ -120,18 +122,28 @@ impl Guest {
         Ok(self.peer.receive(deadline)?)
     }
 
-    /// Ends the instance at work; the runner goes on with a new one.
-    pub(super) fn end_instance(
-        &mut self,
-        next: Option<&Next>,
-        deadline: Deadline,
-    ) -> Result<(), Fault> {
-        let end = buildhook_protocol::frame::parse(END_OF_INPUT.as_bytes())
-            .map_err(|error| Fault::Gone(error.to_string()))?;
-        self.peer.send(&end, deadline)?;
+    /// Tells the instance at work that it will be asked no more: it may finish.
+    pub(super) fn end_instance(&mut self, deadline: Deadline) -> Result<(), Fault> {
+        self.peer.send(&line(END_OF_INPUT)?, deadline)?;
+        self.is_ending = true;
+        Ok(())
+    }
+
+    /// Waits for the end of an instance that was told to end, and has the runner go on with a
+    /// new one; says whether there was one.
+    pub(super) fn renew(&mut self, next: Option<&Next>, deadline: Deadline) -> Result<bool, Fault> {
+        if !self.is_ending {
+            return Ok(false);
+        }
+        let told = self.peer.receive(deadline)?;
+        if told.members() != line(ENDED)?.members() {
+            return Err(check_hello(&told).err().unwrap_or(Fault::Broke("said more".to_owned())));
+        }
+        self.is_ending = false;
         self.hello = None;
-        self.last_id = 0;
-        self.introduce(next)
+        self.peer.send(&line(BEGIN)?, deadline)?;
+        self.introduce(next)?;
+        Ok(true)
     }
 
     /// Lets the guest finish, within `limit`.
@@ -147,6 +159,12 @@ impl Guest {
         hello.members_mut().insert(HOP.to_owned(), HOP_NEXT.into());
         Ok(self.peer.send(&hello, Deadline::within(TELL_LIMIT))?)
     }
+}
+
+/// A line that supervisor and runner know.
+fn line(text: &str) -> Result<Message, Fault> {
+    let parsed = buildhook_protocol::frame::parse(text.as_bytes());
+    parsed.map_err(|error| Fault::Gone(error.to_string()))
 }
 
 fn check_hello(message: &Message) -> Result<Hello, Fault> {

@@ -2,6 +2,10 @@
 //!
 //! It runs one guest at a time and one call at a time. A guest that breaks a rule or takes too
 //! long is killed; the call is a miss with the reason, and the next call gets a new guest.
+//!
+//! The runner lets a guest do nothing between its answer and the next request: what is looked at
+//! and cleared up here meanwhile stays as it is. An instance for one call is let finish, and the
+//! next call waits for that.
 
 mod guest;
 mod offer;
@@ -22,7 +26,7 @@ use crate::modules::Ready;
 use crate::policy::{Access, Lifetime, Policy, REQUEST, SCRATCH, Source};
 pub(crate) use guest::Idle;
 use guest::{Fault, Guest};
-use offer::Offers;
+use offer::{Offers, Spent};
 use stage::Stage;
 
 /// The code of the reason when a guest has failed.
@@ -31,8 +35,9 @@ const REASON: &str = "sandbox";
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
 /// Guests that may fail one after the other before no more are started.
 const MAX_FAULTS: u32 = 16;
-/// How often a guest may ask its next plugin within one call: a filter asks once.
-const MAX_HOPS: u32 = 16;
+/// How often a guest may ask its next plugin within one call: a filter asks once. Each time it has
+/// its time and its quota anew.
+const MAX_HOPS: u32 = 2;
 /// What the guest of a filter finds after `--`, in place of the command.
 const NEXT: &str = "next";
 /// What is added to a guest's `drain-ms`, as every filter does.
@@ -109,17 +114,19 @@ impl Sandbox {
     fn ask(&self, call: &Call) -> Result<Message, Reason> {
         let mut state = self.state();
         let outcome = self.ask_in(&mut state, call);
-        if let Err(error) = state.stage.clear() {
-            eprintln!("buildhook-wasm: clearing up after a call: {error}");
-        }
+        state.clear();
         match outcome {
             Ok(answer) => {
                 state.faults = 0;
+                if self.spec.fresh
+                    && let Some(guest) = &mut state.guest
+                    && guest.end_instance(self.limit(call.deadline)).is_err()
+                {
+                    state.guest = None;
+                }
                 Ok(answer)
             }
             Err(fault) => {
-                // Dropped is killed.
-                state.guest = None;
                 let code = match fault {
                     // No fault of the guest (BH-FILT-011).
                     Fault::NextLate => ReasonCode::TIMEOUT,
@@ -138,7 +145,8 @@ impl Sandbox {
             return Err(Fault::GivenUp);
         }
         let deadline = call.deadline.sooner();
-        let mut guest = match state.guest.take() {
+        // Dropped on the way out is killed.
+        let mut guest = match self.rested(state, deadline) {
             Some(guest) => guest,
             None => Idle::start(&self.program)?.tell(&self.spec, self.next.as_ref())?,
         };
@@ -147,7 +155,8 @@ impl Sandbox {
             return Err(Fault::Broke("offers other hooks than at first".to_owned()));
         }
         let id = guest.next_id();
-        let mut turn = Turn { sandbox: self, state, call, deadline, hops: 0 };
+        let spent = Spent::default();
+        let mut turn = Turn { sandbox: self, state, call, deadline, hops: 0, spent };
         let request = turn.request(id);
         let mut message = guest.exchange(&request, self.limit(deadline))?;
         while message.members().get(HOP).is_some_and(|hop| hop == HOP_NEXT) {
@@ -155,11 +164,26 @@ impl Sandbox {
             message = guest.exchange(&answer, self.limit(deadline))?;
         }
         let answer = turn.answer(id, message)?;
-        if self.spec.fresh {
-            guest.end_instance(self.next.as_ref(), deadline)?;
-        }
         state.guest = Some(guest);
         Ok(answer)
+    }
+
+    /// The guest of the last call, when what it did after its answer is over. That it fails there
+    /// costs the next call no more than a new guest.
+    fn rested(&self, state: &mut State, deadline: Deadline) -> Option<Guest> {
+        let mut guest = state.guest.take()?;
+        match guest.renew(self.next.as_ref(), self.limit(deadline)) {
+            Ok(false) => {}
+            Ok(true) => state.clear(),
+            Err(fault) => {
+                eprintln!("buildhook-wasm: after its answer: {fault}");
+                state.faults += 1;
+                drop(guest);
+                state.clear();
+                return None;
+            }
+        }
+        Some(guest)
     }
 
     /// The end of a guest's turn: its own time, with a margin in which the runner's clock
@@ -167,6 +191,16 @@ impl Sandbox {
     fn limit(&self, deadline: Deadline) -> Deadline {
         let own_ms = self.spec.time_ms;
         deadline.min(Deadline::within(Duration::from_millis(own_ms + own_ms / 4 + 50)))
+    }
+}
+
+impl State {
+    /// Removes what a call has left. Whoever keeps that from being done has no guest more to do it.
+    fn clear(&mut self) {
+        if let Err(error) = self.stage.clear() {
+            eprintln!("buildhook-wasm: clearing up after a call: {error}");
+            self.guest = None;
+        }
     }
 }
 
@@ -216,6 +250,8 @@ struct Turn<'a> {
     call: &'a Call,
     deadline: Deadline,
     hops: u32,
+    /// What the guest has offered, to whomever.
+    spent: Spent,
 }
 
 impl Turn<'_> {
@@ -316,8 +352,9 @@ impl Turn<'_> {
     }
 
     fn offer(&mut self, message: &mut Message) -> Result<(), Fault> {
-        let state = &self.state;
-        state.offers.translate(message, &state.stage, &self.call.scratch).map_err(Fault::Broke)
+        let Self { state, call, deadline, spent, .. } = self;
+        let State { offers, stage, .. } = &**state;
+        offers.translate(message, stage, &call.scratch, spent, *deadline).map_err(Fault::Broke)
     }
 
     /// A folder in the host's scratch folder.
@@ -367,6 +404,7 @@ fn spec(setup: &Setup, stage: &Stage) -> Spec {
         env: setup.env.clone(),
         folders,
         fresh: policy.instance == Lifetime::Call,
+        is_filter: setup.next.is_some(),
         real_clock: policy.clock == Source::Real,
         real_random: policy.random == Source::Real,
         memory_bytes: policy.memory,

@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use buildhook_protocol::Message;
+use buildhook_sdk::Deadline;
 use buildhook_sdk::files::unique_name;
 use buildhook_wasm_engine::Folder;
 use cap_fs_ext::{DirExt as _, FollowSymlinks, OpenOptionsFollowExt as _};
@@ -24,6 +25,13 @@ use serde_json::Value;
 
 use super::stage::{Stage, copy_open};
 use crate::policy::{Output, SCRATCH, plain_segments};
+
+/// What a guest has offered in one call.
+#[derive(Debug, Default)]
+pub(super) struct Spent {
+    files: u64,
+    bytes: u64,
+}
 
 /// The granted folders, open.
 #[derive(Debug)]
@@ -56,28 +64,33 @@ impl Offers {
     }
 
     /// Replaces the guest's paths in the list `files` of `message` by the host's. Copies are
-    /// made in `scratch`.
+    /// made in `scratch`. What is offered is added to `spent`.
     ///
     /// # Errors
-    /// A file that may not be offered; in words.
+    /// A file that may not be offered, or the deadline has passed; in words.
     pub(super) fn translate(
         &self,
         message: &mut Message,
         stage: &Stage,
         scratch: &Path,
+        spent: &mut Spent,
+        deadline: Deadline,
     ) -> Result<(), String> {
         let Some(Value::Array(records)) = message.members_mut().get_mut("files") else {
             return Ok(());
         };
-        if records.len() as u64 > self.bounds.files {
+        spent.files += records.len() as u64;
+        if spent.files > self.bounds.files {
             return Err(format!("it named more than {} files", self.bounds.files));
         }
-        let mut total = 0_u64;
         for record in records {
             let size = record.get("size").and_then(Value::as_u64).unwrap_or(0);
-            total = total.saturating_add(size);
-            if size > self.bounds.file_size || total > self.bounds.size {
+            spent.bytes = spent.bytes.saturating_add(size);
+            if size > self.bounds.file_size || spent.bytes > self.bounds.size {
                 return Err("it named more bytes than it may".to_owned());
+            }
+            if deadline.remaining().is_zero() {
+                return Err("it named more than can be looked at in time".to_owned());
             }
             let guest = record.get("path").and_then(Value::as_str).unwrap_or_default();
             let executable = record.get("executable").and_then(Value::as_bool).unwrap_or(false);
