@@ -6,6 +6,9 @@ pub const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
 pub const MAX_DEPTH: usize = 32;
 /// Most records in `files` or in `relocated` (BH-WIRE-002).
 pub const MAX_FILES: usize = 16_384;
+/// Most objects and arrays in a message, itself included (BH-WIRE-002): twice what both lists of
+/// records can have.
+pub const MAX_CONTAINERS: usize = 65_536;
 /// Largest integer that every JSON reader keeps exactly, 2^53 − 1 (BH-WIRE-007).
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 /// Most requests that a plugin may accept before it has answered (SPEC.md §2).

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, Error as _};
 use serde_json::{Map, Value};
 
-use crate::limits::{MAX_DEPTH, MAX_FILES, MAX_INTEGER};
+use crate::limits::{MAX_CONTAINERS, MAX_DEPTH, MAX_FILES, MAX_INTEGER};
 use crate::strict;
 
 mod answer;
@@ -109,7 +109,8 @@ impl Checked for Message {
         if self.longest_list() > MAX_FILES {
             return Err("more than 16384 file records");
         }
-        self.0.values().try_for_each(|value| check_value(value, MAX_DEPTH - 1))
+        let mut containers = MAX_CONTAINERS - 1;
+        self.0.values().try_for_each(|value| check_value(value, MAX_DEPTH - 1, &mut containers))
     }
 }
 
@@ -125,8 +126,8 @@ macro_rules! checked {
 }
 checked!(Hello, Request, Answer);
 
-/// What [`strict`] refuses to read, with `levels` of nesting left.
-fn check_value(value: &Value, levels: usize) -> Result<(), &'static str> {
+/// What [`strict`] refuses to read, with `levels` of nesting and so many objects and arrays left.
+fn check_value(value: &Value, levels: usize, containers: &mut usize) -> Result<(), &'static str> {
     let children: &mut dyn Iterator<Item = &Value> = match value {
         Value::Number(number) if number.as_u64().is_none_or(|n| n > MAX_INTEGER) => {
             return Err("a number that is not an integer from 0 to 2^53 - 1");
@@ -138,8 +139,9 @@ fn check_value(value: &Value, levels: usize) -> Result<(), &'static str> {
     if levels == 0 {
         return Err("nested deeper than 32 levels");
     }
+    *containers = containers.checked_sub(1).ok_or("more than 65536 objects and arrays")?;
     for child in children {
-        check_value(child, levels - 1)?;
+        check_value(child, levels - 1, containers)?;
     }
     Ok(())
 }

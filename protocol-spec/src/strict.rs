@@ -5,17 +5,19 @@
 //! | of two members of one name the last wins | refused (BH-WIRE-006) |
 //! | an array is taken for a struct | refused, see [`object`] (BH-WIRE-009) |
 //! | nesting up to 128 | up to [`MAX_DEPTH`] (BH-WIRE-002) |
+//! | any number of objects, each of which takes 100 times its text | up to [`MAX_CONTAINERS`], arrays included (BH-WIRE-002) |
 //! | any number | integers from 0 to [`MAX_INTEGER`] without fraction or exponent (BH-WIRE-007) |
 //! | lone surrogates: refused in a `String` | the same (BH-WIRE-008) |
 //! | a null member is not an absent one | the same as absent for the types (BH-WIRE-015) |
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::limits::{MAX_DEPTH, MAX_INTEGER};
+use crate::limits::{MAX_CONTAINERS, MAX_DEPTH, MAX_INTEGER};
 
 /// Reads one JSON object under the rules above.
 ///
@@ -23,7 +25,8 @@ use crate::limits::{MAX_DEPTH, MAX_INTEGER};
 /// What was wrong and where, in serde_json's words.
 pub fn parse_object(line: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(line);
-    let value = Strict { depth: 0 }.deserialize(&mut deserializer)?;
+    let containers = Cell::new(0);
+    let value = Strict { depth: 0, containers: &containers }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     match value {
         Value::Object(map) => Ok(map),
@@ -81,27 +84,33 @@ fn without_nulls(map: &Map<String, Value>) -> Map<String, Value> {
 }
 
 #[derive(Clone, Copy)]
-struct Strict {
+struct Strict<'c> {
     depth: usize,
+    /// Objects and arrays so far, in the whole message.
+    containers: &'c Cell<usize>,
 }
 
-impl Strict {
+impl Strict<'_> {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth == MAX_DEPTH {
             return Err(E::custom(format_args!("nested deeper than {MAX_DEPTH} levels")));
         }
-        Ok(Self { depth: self.depth + 1 })
+        self.containers.set(self.containers.get() + 1);
+        if self.containers.get() > MAX_CONTAINERS {
+            return Err(E::custom(format_args!("more than {MAX_CONTAINERS} objects and arrays")));
+        }
+        Ok(Self { depth: self.depth + 1, ..self })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

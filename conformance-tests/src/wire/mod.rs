@@ -17,6 +17,8 @@ use serde_json::Value;
 pub(crate) const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
 /// Deepest nesting; the message itself is level 1 (BH-WIRE-002).
 pub(crate) const MAX_DEPTH: usize = 32;
+/// Most objects and arrays in a message (BH-WIRE-002).
+pub(crate) const MAX_CONTAINERS: usize = 65_536;
 /// Most records in `files` (BH-WIRE-002).
 pub(crate) const MAX_FILES: usize = 16_384;
 /// Largest integer on the wire (BH-WIRE-007).

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::{MAX_DEPTH, MAX_FILES, MAX_INTEGER, MAX_LINE_BYTES};
+use super::{MAX_CONTAINERS, MAX_DEPTH, MAX_FILES, MAX_INTEGER, MAX_LINE_BYTES};
 
 /// One rule broken: the id in SPEC.md and what was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +83,21 @@ fn inspect(value: &Value, violations: &mut Vec<Violation>) {
             "BH-WIRE-002",
             format!("{} records in `files`; the most is {MAX_FILES}", files.len()),
         ));
+    }
+    let containers = containers(value);
+    if containers > MAX_CONTAINERS {
+        violations.push(Violation::new(
+            "BH-WIRE-002",
+            format!("{containers} objects and arrays; the most is {MAX_CONTAINERS}"),
+        ));
+    }
+}
+
+fn containers(value: &Value) -> usize {
+    match value {
+        Value::Object(members) => 1 + members.values().map(containers).sum::<usize>(),
+        Value::Array(items) => 1 + items.iter().map(containers).sum::<usize>(),
+        _ => 0,
     }
 }
 
@@ -209,5 +224,7 @@ mod tests {
         check(r#"{"path":"/a\u0000b"}"#, &["BH-WIRE-008"]);
         check(&format!("{{\"a\":{}1{}}}", "[".repeat(31), "]".repeat(31)), &[]);
         check(&format!("{{\"a\":{}1{}}}", "[".repeat(32), "]".repeat(32)), &["BH-WIRE-002"]);
+        check(&format!("{{\"a\":[{}[]]}}", "[],".repeat(65_533)), &[]);
+        check(&format!("{{\"a\":[{}[]]}}", "[],".repeat(65_534)), &["BH-WIRE-002"]);
     }
 }

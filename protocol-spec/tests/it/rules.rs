@@ -1,7 +1,7 @@
 //! What a line may hold: every decision of `strict`, each with its neighbour that is fine.
 
 use buildhook_protocol::frame;
-use buildhook_protocol::limits::{MAX_DEPTH, MAX_INTEGER};
+use buildhook_protocol::limits::{MAX_CONTAINERS, MAX_DEPTH, MAX_INTEGER};
 
 /// Whether `line` is a message; says which rule broke in `Err`.
 fn read(line: impl AsRef<[u8]>) -> Result<(), String> {
@@ -62,6 +62,18 @@ fn nesting_has_a_bound() {
         accepted(&[&nested(MAX_DEPTH)]);
         refused(&[&nested(MAX_DEPTH + 1), &nested(127), &nested(100_000)], "deeper than 32");
     }
+}
+
+#[test]
+fn objects_and_arrays_have_a_bound() {
+    let many = |each: &str, count: usize| format!("{{\"a\":[{}]}}", vec![each; count].join(","));
+    // The message and the list are two of them.
+    let most = MAX_CONTAINERS - 2;
+    for each in ["{}", "[]", r#"{"":0}"#] {
+        accepted(&[&many(each, most)]);
+        refused(&[&many(each, most + 1)], "more than 65536 objects and arrays");
+    }
+    accepted(&[&many("0", 10 * MAX_CONTAINERS)]);
 }
 
 #[test]
