@@ -15,6 +15,8 @@ const FOLDER: &str = "@zstd";
 const MIN_BYTES: u64 = 256;
 /// Longest header of a zstd frame.
 const HEADER_BYTES: u64 = 18;
+/// The widest window that is read, as a power of two: level 19 needs 8 MiB (23).
+const WINDOW_LOG_MAX: u32 = 24;
 
 pub(crate) struct Packer {
     pub(crate) level: i32,
@@ -133,6 +135,8 @@ fn decompress(file: &FileRecord, path: &Path, limit: u64) -> Result<(Digest, u64
     let mut sink = Bounded { inner: Hashed::new(create_new(path)?), left: expected };
     {
         let mut decoder = zstd::stream::write::Decoder::new(&mut sink)?;
+        // Whoever wrote it does not say how much memory reading takes.
+        decoder.window_log_max(WINDOW_LOG_MAX)?;
         read_verified(file, &mut decoder)?;
         decoder.flush()?;
     }

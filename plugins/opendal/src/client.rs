@@ -15,7 +15,7 @@ use futures::TryStreamExt as _;
 use opendal::layers::{RetryLayer, TimeoutLayer};
 use opendal::{Buffer, OperationContext, Operator};
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::fault::judge;
@@ -86,10 +86,14 @@ impl Client {
         self.runtime.block_on(work)
     }
 
-    /// A place in memory for one chunk, until it is dropped.
-    pub(crate) async fn room(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        // It is never closed.
-        self.memory.acquire().await.ok()
+    /// A place in memory for one chunk, until it is dropped. That there is none in time is no
+    /// fault of the server's.
+    pub(crate) async fn room(&self, deadline: Deadline) -> Result<SemaphorePermit<'_>, Fault> {
+        match timeout(deadline.remaining(), self.memory.acquire()).await {
+            // It is never closed.
+            Ok(Ok(room)) if !deadline.remaining().is_zero() => Ok(room),
+            _ => Err(Fault::Late),
+        }
     }
 
     /// Reads an object of at most `max_bytes`.

@@ -53,7 +53,7 @@ impl Remote for Server {
         let chunk_bytes = self.service.chunk_bytes();
         let chunks = stream::iter(0..size.div_ceil(chunk_bytes))
             .map(|number| async move {
-                let room = self.client.room().await;
+                let room = self.client.room(deadline).await?;
                 let content = self.client.get(&chunk(object, number), chunk_bytes, deadline).await;
                 content.map(|content| (content, room))
             })
@@ -61,10 +61,13 @@ impl Remote for Server {
         let mut source =
             Source { client: &self.client, chunks: Box::pin(chunks), current: None, fault: None };
         let taken = take(&mut source);
-        match source.fault {
-            Some(fault) => Err(fault),
-            None => Ok(taken?),
+        let fault = source.fault.take();
+        let outcome = fault.map_or_else(|| taken.map_err(Fault::from), Err);
+        if outcome.is_err() {
+            // Connections may be left with answers to requests that nobody waits for any more.
+            self.client.renew();
         }
+        outcome
     }
 
     fn has_pack(&self, object: &str, size: u64, deadline: Deadline) -> Result<bool, Fault> {
@@ -89,7 +92,7 @@ impl Remote for Server {
     ) -> Result<(), Fault> {
         let written = stream::iter(cut(size, self.service.chunk_bytes()))
             .map(|(number, start, length)| async move {
-                let _room = self.client.room().await;
+                let _room = self.client.room(deadline).await?;
                 let bytes =
                     read_at(content, start, length).map_err(|error| Fault::local(&error))?;
                 self.client.put(&chunk(object, number), bytes, deadline).await
@@ -117,14 +120,14 @@ struct Source<'a, S> {
     client: &'a Client,
     chunks: S,
     /// The chunk that is being read, and its place in memory.
-    current: Option<(Buffer, Option<SemaphorePermit<'a>>)>,
+    current: Option<(Buffer, SemaphorePermit<'a>)>,
     /// Why there are no more.
     fault: Option<Fault>,
 }
 
 impl<'a, S> Read for Source<'a, S>
 where
-    S: Stream<Item = Result<(Buffer, Option<SemaphorePermit<'a>>), Fault>> + Unpin,
+    S: Stream<Item = Result<(Buffer, SemaphorePermit<'a>), Fault>> + Unpin,
 {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {

@@ -10,6 +10,7 @@
 
 use std::path::PathBuf;
 
+use buildhook_protocol::limits::MAX_FILES;
 use buildhook_protocol::name::check_unique;
 use buildhook_protocol::{Digest, EntryName, FileRecord, Key, Lease, Purpose, Seal};
 use serde::{Deserialize, Serialize};
@@ -157,7 +158,9 @@ impl Record {
         let record: Self = serde_json::from_slice(json).ok()?;
         let names = check_unique(record.files.iter().map(|file| &file.name));
         let packed = record.pack.map_or(0, |pack| pack.files);
-        let is_sound = names.is_ok() && !record.files.is_empty() && packed <= record.files.len();
+        let is_sound = names.is_ok()
+            && (1..=MAX_FILES).contains(&record.files.len())
+            && packed <= record.files.len();
         is_sound.then_some((record, rest))
     }
 }

@@ -346,6 +346,41 @@ fn packages_from_elsewhere_are_built() {
     }
 }
 
+/// A source may be anywhere: stand-ins are written to the folder of the run, and nowhere else.
+#[test]
+fn sources_outside_of_the_workspace_are_left_as_they_are() {
+    let setup = Setup::new();
+    let machine = Machine::new(&setup, "machine");
+    let far = setup.path("far/tool.rs");
+    let manifest = format!(
+        "[package]\nname = 'app'\nversion = '0.1.0'\nedition = '2024'\n[workspace]\n\
+         [lib]\npath = '../shared/lib.rs'\n[[bin]]\nname = 'tool'\npath = {far:?}\n\
+         [dependencies]\nmid = '0.1'\n"
+    );
+    let files = [
+        ("project/Cargo.toml", manifest.as_str()),
+        ("shared/lib.rs", "pub fn shared() -> u32 { mid::mid() }\n"),
+        ("project/src/main.rs", "fn main() { print!(\"{}\", app::shared()); }\n"),
+    ];
+    write(&machine.dir, &files);
+    let tool = "fn main() {}\n";
+    write(&setup.path("far"), &[("tool.rs", tool)]);
+    machine.cargo(&setup.local_dir(), &["build"]);
+
+    let (store, _) = machine.store("warmed");
+    let lock = machine.dir.join("project/Cargo.lock");
+    let summary = machine.warm(&store, &["--offline", "--lock", lock.to_str().unwrap()]);
+    assert!(summary["warmed"].to_string().contains("mid 0.1.0"), "{summary:#}");
+    for (path, text) in files {
+        assert_eq!(fs_err::read_to_string(machine.dir.join(path)).unwrap(), text);
+    }
+    assert_eq!(fs_err::read_to_string(far).unwrap(), tool);
+    let runs = fs_err::read_dir(machine.dir.join("cache/host/runs"));
+    assert_eq!(runs.map_or(0, Iterator::count), 0, "what a run has written goes with it");
+    machine.forget();
+    machine.assert_all_hits(&store, &["build"]);
+}
+
 #[test]
 fn a_toolchain_is_known_by_the_name_that_rustup_has_for_it() {
     let setup = Setup::new();

@@ -34,6 +34,12 @@
 //!
 //! A hit is passed on when its files are there with the sizes it says; that their content is
 //! right the host verifies, and so does each tier that is given it.
+//!
+//! Known gaps, none of which makes a wrong hit: a record of inputs in an earlier tier hides a newer
+//! one in a later tier, and is later written over it, so that units are built which the later tier
+//! has; a tier that answers one request at a time counts as late while it is written to in the
+//! background; a child that stops reading holds up whoever writes to it next for as long as the
+//! first writer waits; copies for the background are bounded in number, not in bytes.
 
 mod config;
 mod member;

@@ -312,11 +312,13 @@ impl State {
         while self.credit > 0 && self.cursor < self.slots.len() {
             let at = self.cursor;
             let size = self.list[at].size;
-            if self.held_bytes + self.flying_bytes + size > MAX_HELD_BYTES {
+            // What is too large is passed over, or nothing behind it would ever be fetched.
+            if !matches!(self.slots[at], Slot::Idle) || size > MAX_OBJECT_BYTES {
+                self.cursor += 1;
+            } else if self.held_bytes + self.flying_bytes + size > MAX_HELD_BYTES {
                 return None;
-            }
-            self.cursor += 1;
-            if matches!(self.slots[at], Slot::Idle) && size <= MAX_OBJECT_BYTES {
+            } else {
+                self.cursor += 1;
                 self.credit -= 1;
                 self.slots[at] = Slot::Flying;
                 return Some(at);
@@ -353,5 +355,30 @@ impl Read for Counted<'_> {
         let read = self.inner.read(buffer)?;
         self.bytes += read as u64;
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_is_passed_over() {
+        let sizes = [1, MAX_OBJECT_BYTES + 1, u64::MAX, 2];
+        let list: Vec<_> = sizes.map(|size| Listed::new(size.to_string(), size)).into();
+        let slots = vec![Slot::Idle; list.len()];
+        let mut state = State { list, slots, credit: 4, ..State::default() };
+        assert_eq!([state.next(), state.next(), state.next()], [Some(0), Some(3), None]);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_waited_for() {
+        let list = vec![Listed::new("a".to_owned(), 1)];
+        let slots = vec![Slot::Idle];
+        let held_bytes = MAX_HELD_BYTES;
+        let mut state = State { list, slots, credit: 1, held_bytes, ..State::default() };
+        assert_eq!(state.next(), None);
+        state.held_bytes = 0;
+        assert_eq!(state.next(), Some(0));
     }
 }

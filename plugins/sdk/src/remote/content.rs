@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use fs_err::File;
 
 use super::Trouble;
+use crate::Deadline;
 use crate::entry::{Encoding, StoredFile};
 use crate::files::Hashed;
 
@@ -20,6 +21,15 @@ use crate::files::Hashed;
 const WINDOW_LOG: u32 = 24;
 /// What is read at a time.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// The most that the files of an entry hold, in bytes: a few kilobytes can be made to hold any
+/// number. The largest program of a debug build has some 2 GB.
+pub(super) const MAX_CONTENT_BYTES: u64 = 16_000_000_000;
+
+/// Whether files may be so large, whatever they are stored as.
+pub(super) fn is_bounded<'f>(files: impl Iterator<Item = &'f StoredFile>) -> bool {
+    let sizes = files.map(|file| file.size);
+    sizes.fold(0, u64::saturating_add) <= MAX_CONTENT_BYTES
+}
 
 /// Gives `sink` the `size` bytes that `write` writes, compressed when there is a level.
 pub(super) fn encode(
@@ -37,12 +47,13 @@ pub(super) fn encode(
     encoder.finish().map(drop)
 }
 
-/// Writes what `content` holds to the paths of these files: their content in this order, the
-/// same content once, and nothing more.
+/// Writes what `content` holds to the paths of these files by the deadline: their content in this
+/// order, the same content once, and nothing more.
 pub(super) fn extract(
     content: &mut dyn Read,
     encoding: Encoding,
     files: &[(&StoredFile, PathBuf)],
+    deadline: Deadline,
 ) -> Result<(), Trouble> {
     let mut decoder;
     let content: &mut dyn Read = match encoding {
@@ -58,9 +69,16 @@ pub(super) fn extract(
     for entry @ (file, path) in files {
         match before {
             Some((same, there)) if same.digest == file.digest => {
+                if same.size != file.size {
+                    return Err(Trouble::Content("one content has two sizes".to_owned()));
+                }
+                in_time(deadline)?;
                 fs_err::copy(there, path).map_err(Trouble::Sink)?;
             }
-            _ => copy_verified(content, file, File::create(path).map_err(Trouble::Sink)?)?,
+            _ => {
+                let sink = File::create(path).map_err(Trouble::Sink)?;
+                copy_verified(content, file, sink, deadline)?;
+            }
         }
         before = Some(entry);
     }
@@ -71,11 +89,17 @@ pub(super) fn extract(
 }
 
 /// Copies what must be the content of `file`.
-fn copy_verified(source: &mut dyn Read, file: &StoredFile, sink: File) -> Result<(), Trouble> {
+fn copy_verified(
+    source: &mut dyn Read,
+    file: &StoredFile,
+    sink: File,
+    deadline: Deadline,
+) -> Result<(), Trouble> {
     let mut source = source.take(file.size);
     let mut sink = Hashed::new(sink);
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
+        in_time(deadline)?;
         match source.read(&mut buffer).map_err(unusable)? {
             0 => break,
             read => sink.write_all(&buffer[..read]).map_err(Trouble::Sink)?,
@@ -87,12 +111,18 @@ fn copy_verified(source: &mut dyn Read, file: &StoredFile, sink: File) -> Result
     Ok(())
 }
 
+fn in_time(deadline: Deadline) -> Result<(), Trouble> {
+    if deadline.remaining().is_zero() { Err(Trouble::Late) } else { Ok(()) }
+}
+
 fn unusable(error: io::Error) -> Trouble {
     Trouble::Content(error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use buildhook_protocol::{Digest, EntryName};
 
@@ -120,11 +150,37 @@ mod tests {
 
     fn extracted(mut content: &[u8], encoding: Encoding, files: &[(StoredFile, PathBuf)]) -> bool {
         let files: Vec<_> = files.iter().map(|(file, path)| (file, path.clone())).collect();
-        match extract(&mut content, encoding, &files) {
+        let deadline = Deadline::within(Duration::from_secs(600));
+        match extract(&mut content, encoding, &files, deadline) {
             Ok(()) => true,
             Err(Trouble::Content(_)) => false,
-            Err(Trouble::Sink(error)) => panic!("{error}"),
+            Err(other) => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn what_holds_more_than_it_may_or_takes_longer_is_not_extracted() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = files(dir.path(), &[b"a", b"a"]);
+        let whole = packed(&[b"a"], None);
+        let pairs = |files: &[(StoredFile, PathBuf)]| -> Vec<(StoredFile, PathBuf)> {
+            files.iter().map(|(file, path)| (file.clone(), path.clone())).collect()
+        };
+        assert!(extracted(&whole, Encoding::Plain, &files));
+        let mut unlike = pairs(&files);
+        unlike[1].0.size = 2;
+        assert!(!extracted(&whole, Encoding::Plain, &unlike));
+        let named: Vec<_> = files.iter().map(|(file, path)| (file, path.clone())).collect();
+        let over = Deadline::within(Duration::ZERO);
+        let outcome = extract(&mut &whole[..], Encoding::Plain, &named, over);
+        assert!(matches!(outcome, Err(Trouble::Late)), "{outcome:?}");
+
+        let mut huge = pairs(&files);
+        assert!(is_bounded(huge.iter().map(|(file, _)| file)));
+        huge[0].0.size = MAX_CONTENT_BYTES;
+        assert!(!is_bounded(huge.iter().map(|(file, _)| file)));
+        huge[1].0.size = u64::MAX;
+        assert!(!is_bounded(huge.iter().map(|(file, _)| file)));
     }
 
     #[test]

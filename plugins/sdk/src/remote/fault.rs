@@ -37,6 +37,8 @@ pub enum Trouble {
     Content(String),
     /// What came cannot be kept.
     Sink(io::Error),
+    /// It takes longer than it may.
+    Late,
 }
 
 impl From<Trouble> for Fault {
@@ -44,6 +46,7 @@ impl From<Trouble> for Fault {
         match trouble {
             Trouble::Content(why) => Self::Corrupt(why),
             Trouble::Sink(error) => Self::local(&error),
+            Trouble::Late => Self::Late,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use buildhook_protocol::{FileRecord, Lease};
 
-use super::content::extract;
+use super::content::{extract, is_bounded};
 use super::{Fault, Names, Remote};
 use crate::entry::{Record, StoredFile};
 use crate::files::unique_name;
@@ -25,13 +25,16 @@ pub(super) fn entry(
     if !record.answers(call) {
         return Err(Fault::Corrupt("the record is that of another entry".to_owned()));
     }
+    if !is_bounded(record.files.iter()) {
+        return Err(Fault::Corrupt("it says that it holds more than an entry may".to_owned()));
+    }
     let path = || call.scratch.join(unique_name());
     let files: Vec<_> = record.files.iter().map(|file| (file, path())).collect();
     let in_pack = record.pack.map_or(0, |pack| pack.files);
     let (first, last) = files.split_at(files.len() - in_pack);
-    extract(&mut behind, record.encoding, first)?;
+    extract(&mut behind, record.encoding, first, deadline)?;
     if let Some(pack) = &record.pack {
-        let mut take = |body: &mut dyn io::Read| extract(body, record.encoding, last);
+        let mut take = |body: &mut dyn io::Read| extract(body, record.encoding, last, deadline);
         let fetched = remote.get_pack(&names.pack(&pack.digest), pack.size, deadline, &mut take);
         fetched.map_err(|fault| match fault {
             Fault::NotFound => Fault::Gone("its content is no longer in the store".to_owned()),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use buildhook_protocol::{ErrorKind, Purpose, ReasonCode, Stored};
 
+use super::content::MAX_CONTENT_BYTES;
 use super::stage::{EntryId, Staged};
 use super::upload::Uploads;
 use super::{Conduct, Fault, Remote, Told, fetch};
@@ -94,7 +95,7 @@ impl<R: Remote> Store<R> {
             return declined(ReasonCode::POLICY, "the server refuses to store anything");
         }
         let size = built.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size));
-        if size > self.remote.max_pack_bytes() {
+        if size > self.remote.max_pack_bytes().min(MAX_CONTENT_BYTES) {
             return declined(ReasonCode::POLICY, "the entry is larger than the server takes");
         }
         if !self.uploads.queue().has_room() {

@@ -5,12 +5,13 @@ use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use buildhook_cargo::manifest::{Action, Manifest};
 use fs_err as fs;
 use serde_json::Value;
 
-use super::super::run::{SESSIONS_LIMIT, WRAPPER_VARIABLES};
+use super::super::run::WRAPPER_VARIABLES;
 use super::super::{Refusal, tell};
 use super::standin;
 use super::toolchain::Toolchain;
@@ -40,6 +41,8 @@ pub(super) struct Call<'a> {
     pub(super) rustflags: Option<&'a [String]>,
     /// Where sessions keep manifests.
     pub(super) manifests: PathBuf,
+    /// How long sessions may take to end when Cargo has.
+    pub(super) sessions_limit: Duration,
 }
 
 /// What Cargo and the sessions did.
@@ -55,6 +58,8 @@ pub(super) struct Built {
     pub(super) error: Option<String>,
     /// What sessions have to tell.
     pub(super) tell: Vec<String>,
+    /// Sessions that did not end in time: what they store is not known.
+    pub(super) at_work: usize,
 }
 
 /// Variables that would change what a stand-in's units are built with.
@@ -77,7 +82,8 @@ impl Call<'_> {
         if !finished {
             built.error = Some(said);
         }
-        let (reports, _) = collect(&self.reports, SESSIONS_LIMIT)?;
+        let (reports, at_work) = collect(&self.reports, self.sessions_limit)?;
+        built.at_work = at_work;
         built.tell = render::tell_once(&reports);
         for unit in reports.into_iter().flat_map(|report| report.units) {
             if unit.package != standin::NAME && !built.units.contains(&unit) {
@@ -142,6 +148,7 @@ impl Built {
         }
         self.error = self.error.take().or(other.error);
         self.tell.extend(other.tell);
+        self.at_work += other.at_work;
     }
 
     /// Reads Cargo's messages; whether it came as far as building.

@@ -34,9 +34,14 @@ enum Lto {
 impl Flags {
     pub(super) fn of(unit: &Wanted) -> Self {
         let own = own_arguments(unit);
+        // They go into a file for Cargo: what is no such word says nothing.
+        let is_word = |value: &&str| {
+            value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        };
         let value = |name: &str| {
             own.iter()
                 .find_map(|word| word.strip_prefix("-C ")?.strip_prefix(name)?.strip_prefix('='))
+                .filter(is_word)
         };
         let is_on = |name: &str| value(name).map(|value| value == "on");
         let has = |flag: &str| own.iter().any(|word| word == flag);
@@ -50,7 +55,9 @@ impl Flags {
         };
         Self {
             debug: value("debuginfo").unwrap_or("0").to_owned(),
-            codegen_units: value("codegen-units").map(str::to_owned),
+            codegen_units: value("codegen-units")
+                .filter(|units| units.parse::<u32>().is_ok())
+                .map(str::to_owned),
             debug_assertions,
             overflow_checks: is_on("overflow-checks").unwrap_or(debug_assertions),
             strip: value("strip").unwrap_or("none").to_owned(),

@@ -31,10 +31,11 @@ mod wants;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fs_err as fs;
 
-use super::run::{RunFolder, refuse_other_wrapper, temporary_folder};
+use super::run::{RunFolder, SESSIONS_LIMIT, refuse_other_wrapper, temporary_folder};
 use super::{Answer, Refusal, exit};
 use crate::config::{self, Config};
 use crate::environment::Environment;
@@ -51,8 +52,10 @@ const LTO_KINDS: [&str; 2] = ["thin", "fat"];
 
 /// What to build, and with what.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 all that can be built elsewhere is in the cache; 1 some of \
-                        it is not; 2 wrong usage, file or toolchain, and nothing was built.")]
+#[command(
+    after_help = "Exit codes: 0 all that can be built elsewhere was given to the cache; 1 some of \
+                        it was not; 2 wrong usage, file or toolchain, and nothing was built."
+)]
 pub(crate) struct Args {
     /// A file that buildhook-wants has written; may be given several times.
     #[arg(long, value_name = "WANTS", required_unless_present = "lock")]
@@ -143,6 +146,7 @@ impl Warm<'_> {
         for unit in fit.iter().filter(|unit| unit.is_miss && judged.insert(unit.stem())) {
             summary.add(unit.label(), verdict::judge(unit, &built, is_named));
         }
+        summary.leave_at_work(built.at_work);
         summary.tell(built.tell);
         Ok(())
     }
@@ -204,6 +208,7 @@ impl Warm<'_> {
         for unit in built.units.iter().filter(|unit| !own.contains(&unit.package)) {
             summary.add(verdict::label(unit), verdict::of_report(unit));
         }
+        summary.leave_at_work(built.at_work);
         summary.tell(built.tell);
         Ok(())
     }
@@ -229,6 +234,8 @@ impl Warm<'_> {
             words,
             rustflags,
             manifests: self.config.folders.manifests(),
+            sessions_limit: SESSIONS_LIMIT
+                + Duration::from_millis(self.config.limits.drain_ms.value),
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
 use serde_json::Value;
@@ -158,18 +158,26 @@ pub(super) fn profile_name(folder: &str) -> &str {
 pub(super) fn copy_workspace(folder: &Path, metadata: &Value, root: &Path) -> io::Result<PathBuf> {
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let own: Vec<_> = packages.filter(|package| package["source"].is_null()).collect();
-    let path = |value: &Value| PathBuf::from(value.as_str().unwrap_or_default());
+    let path = |value: &Value| plain(Path::new(value.as_str().unwrap_or_default()));
     let manifests: Vec<_> = own.iter().map(|package| path(&package["manifest_path"])).collect();
+    let targets =
+        own.iter().flat_map(|package| package["targets"].as_array().into_iter().flatten());
+    let sources: Vec<_> = targets.map(|target| path(&target["src_path"])).collect();
     let workspace = path(&metadata["workspace_root"]);
     let mut common = workspace.clone();
-    while !manifests.iter().all(|manifest| manifest.starts_with(&common)) {
+    // A source may lie outside of its package, and of the workspace.
+    while !manifests.iter().chain(&sources).all(|file| file.starts_with(&common)) {
         if !common.pop() {
             return Err(io::Error::other("the packages have no folder in common"));
         }
     }
-    let place = |path: &Path| folder.join(path.strip_prefix(&common).unwrap_or(path));
+    // Nothing is ever written elsewhere: what lies there is a person's own.
+    let place = |path: &Path| match plain(path).strip_prefix(&common) {
+        Ok(inside) => Ok(folder.join(inside)),
+        Err(_) => Err(io::Error::other(format!("{} is not in the workspace", path.display()))),
+    };
     let copy = |path: &Path| {
-        let to = place(path);
+        let to = place(path)?;
         fs::create_dir_all(to.parent().unwrap_or(folder))?;
         fs::copy(path, to).map(|_| ())
     };
@@ -178,11 +186,23 @@ pub(super) fn copy_workspace(folder: &Path, metadata: &Value, root: &Path) -> io
     {
         copy(manifest)?;
     }
-    for target in own.iter().flat_map(|package| package["targets"].as_array().into_iter().flatten())
-    {
-        let source = place(&path(&target["src_path"]));
+    for source in &sources {
+        let source = place(source)?;
         fs::create_dir_all(source.parent().unwrap_or(folder))?;
         fs::write(source, SOURCE)?;
     }
-    Ok(place(root))
+    place(root)
+}
+
+/// `path` without `.` and `..`, as Cargo leaves them in what a manifest says.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => _ = plain.pop(),
+            other => plain.push(other),
+        }
+    }
+    plain
 }

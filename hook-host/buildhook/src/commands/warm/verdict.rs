@@ -138,6 +138,16 @@ impl Summary {
         }
     }
 
+    /// That so many sessions have not ended: they may still store something, or not.
+    pub(super) fn leave_at_work(&mut self, sessions: usize) {
+        if sessions > 0 {
+            let message = "its plugins did not end in time: what they still store is not known; \
+                           raise `drain-ms` of [limits]";
+            let reason = Reason::new("still-at-work", message);
+            self.add(format!("sessions ({sessions})"), Err(reason));
+        }
+    }
+
     pub(super) fn leave_out(&mut self, origin: &str, count: u64) {
         *self.left_out.entry(origin.to_owned()).or_default() += count;
     }
