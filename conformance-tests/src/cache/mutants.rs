@@ -35,7 +35,7 @@ const MUTANTS: &[Mutant] = mutants! {
         "incremental-by-variable" "incremental-switched-off" "incremental-twin" "jobs"
         "killed-half-written" "killed-while-compiling" "macro-unrelated-file" "make-jobserver" "moved"
         "moved-include" "moved-macro-reads-file" "no-home" "old-sources" "other-shell"
-        "probe-questions" "registry-other-workspace" "registry-warnings-capped"
+        "probe-questions" "registry-linked" "registry-other-workspace" "registry-warnings-capped"
         "remap-by-user-kept" "rustdoc" "server-gone" "source-unchanged" "store-removed"
         "target-behind-link" "target-outside" "target-with-blanks" "twin-packages"
         "two-builds-one-target";
