@@ -231,6 +231,48 @@ fn a_late_tier_is_waited_for_as_long_as_it_is_worth() {
     }
 }
 
+/// One that takes a request at a time is not late because it is written to.
+#[test]
+fn a_tier_that_is_written_to_is_not_blamed_for_it() {
+    let setup = Setup::new();
+    let (held, go) = (setup.path("held"), setup.path("go"));
+    let script = format!(
+        r#"while IFS= read -r line; do
+        id=$(printf '%s' "$line" | sed 's/.*"id":\([0-9]*\).*/\1/')
+        case $line in
+        *'"kind":"built-a-thing"'*)
+            : > '{}'
+            until [ -e '{}' ]; do sleep 0.01; done
+            echo '{{"id":'$id',"kind":"done","stored":"yes"}}' ;;
+        *) echo '{{"id":'$id',"kind":"miss"}}' ;;
+        esac
+        done"#,
+        held.display(),
+        go.display()
+    );
+    let mut tiers = start(
+        &setup,
+        &[
+            tier("first", &setup.local_dir_in("first"), "read write", ""),
+            tier("one", &shell(&script), "read write", "background = true\ntimeout-ms = 250"),
+        ],
+        &["--drain-ms", "60000"],
+    );
+    assert_eq!(tiers.ask(setup.fixture.built("k", &sample(&setup)))["stored"], "yes");
+    while !held.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    for key in ["a", "b", "c", "d"] {
+        let miss = tiers.ask(setup.fixture.want(key));
+        let why = miss["reason"]["message"].as_str().unwrap_or_default();
+        assert!(why.contains("is being written to"), "{miss}");
+    }
+    fs_err::write(go, "").unwrap();
+    let (status, stderr) = tiers.close();
+    assert!(status.success());
+    assert_eq!(stderr, "", "it was written to, and is as good as before");
+}
+
 #[test]
 fn a_tier_that_does_not_start_is_left_out_and_none_is_an_error() {
     let setup = Setup::new();

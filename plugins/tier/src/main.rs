@@ -37,7 +37,7 @@
 //!
 //! Known gaps, none of which makes a wrong hit: a record of inputs in an earlier tier hides a newer
 //! one in a later tier, and is later written over it, so that units are built which the later tier
-//! has; a tier that answers one request at a time counts as late while it is written to in the
+//! has; a tier that answers one request at a time is not asked while it is written to in the
 //! background; a child that stops reading holds up whoever writes to it next for as long as the
 //! first writer waits; copies for the background are bounded in number, not in bytes.
 

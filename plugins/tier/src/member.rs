@@ -30,6 +30,8 @@ pub(crate) struct Member {
     patience: Patience,
     /// That it is gone has been told.
     is_told: AtomicBool,
+    /// Something is written to it in the background.
+    is_written: AtomicBool,
 }
 
 /// Starts all tiers at once. One that does not start is told on standard error and left out.
@@ -68,6 +70,7 @@ impl Member {
             faults: AtomicU32::new(0),
             off: AtomicBool::new(false),
             is_told: AtomicBool::new(false),
+            is_written: AtomicBool::new(false),
         };
         if let Some(why) = why {
             member.turn_off(&why);
@@ -111,8 +114,12 @@ impl Member {
     }
 
     /// Asks, within the tier's own time limit and `deadline`. An error, be it an answer or
-    /// the lack of one, counts against the tier.
+    /// the lack of one, counts against the tier, unless it is ourselves who keep it from answering.
     pub(crate) fn ask(&self, message: Message, deadline: Deadline) -> Result<Message, String> {
+        let takes_one = self.next().is_some_and(|next| next.hello().max_in_flight == 1);
+        if takes_one && self.is_written.load(Ordering::Relaxed) {
+            return Err("it takes one request at a time and is being written to".to_owned());
+        }
         self.exchange(message, deadline.min(Deadline::within(self.limit())))
     }
 
@@ -136,8 +143,15 @@ impl Member {
         Duration::from_millis(self.tier.timeout_ms)
     }
 
-    /// [`ask`](Self::ask) without the tier's own limit, for what nobody waits for.
-    pub(crate) fn exchange(&self, message: Message, deadline: Deadline) -> Result<Message, String> {
+    /// Writes in the background, without the tier's own limit, since nobody waits for it.
+    pub(crate) fn write(&self, message: Message, deadline: Deadline) -> Result<Message, String> {
+        self.is_written.store(true, Ordering::Relaxed);
+        let outcome = self.exchange(message, deadline);
+        self.is_written.store(false, Ordering::Relaxed);
+        outcome
+    }
+
+    fn exchange(&self, message: Message, deadline: Deadline) -> Result<Message, String> {
         let Some(next) = self.next() else { return Err("it has not started".to_owned()) };
         let outcome = match next.exchange_by(message, deadline) {
             Ok(answer) => match answer.parse() {

@@ -165,9 +165,13 @@ fn write(member: &Member, job: &Job) -> bool {
     members.insert("scratch".to_owned(), scratch.to_string_lossy().into());
     members
         .insert("files".to_owned(), serde_json::to_value(&job.files.files).unwrap_or(Value::Null));
-    let answer = member.exchange(request, Deadline::within(WRITE_LIMIT));
+    let answer = member.write(request, Deadline::within(WRITE_LIMIT));
     // Whatever the plugin has left there goes.
     let _ = fs_err::remove_dir_all(&scratch);
-    let done = answer.ok().and_then(|answer| answer.parse().ok());
-    matches!(done, Some(Answer::Done { stored, .. }) if stored != Stored::No)
+    let Ok(answer) = answer else { return false };
+    if let Ok(Answer::Done { stored, .. }) = answer.parse() {
+        return stored != Stored::No;
+    }
+    member.blame("it answers what was built with something else than `done`");
+    false
 }
