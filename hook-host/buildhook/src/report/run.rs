@@ -38,12 +38,13 @@ impl Membership {
         Ok(Self { folder: folder.to_path_buf(), pid, _lock: lock })
     }
 
-    /// Leaves the report for `run` and lets go.
+    /// Leaves the report for `run` and lets go. A run that has waited long enough is gone, with its
+    /// folder, which is not made anew.
     ///
     /// # Errors
     /// Those of the file system.
     pub(crate) fn leave(self, report: &SessionReport) -> io::Result<()> {
-        report.write_into(&self.folder, self.pid)
+        if self.folder.is_dir() { report.write_into(&self.folder, self.pid) } else { Ok(()) }
     }
 }
 
@@ -105,6 +106,17 @@ mod tests {
             let (reports, at_work) = waiter.join().unwrap();
             assert_eq!((reports, at_work), (vec![report(1), report(2)], 0));
         });
+    }
+
+    #[test]
+    fn a_session_that_ends_after_its_run_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        fs::create_dir(&run).unwrap();
+        let late = Membership::join(&run, 1).unwrap();
+        fs::remove_dir_all(&run).unwrap();
+        late.leave(&SessionReport::default()).unwrap();
+        assert!(!run.exists());
     }
 
     #[test]
