@@ -315,11 +315,9 @@ fn row(name: &str, target: Option<&'static str>, results: &[CheckResult]) -> Out
     let dead = |result: &&CheckResult| matches!(result.verdict, Verdict::Fail | Verdict::Warn);
     let dead: Vec<&CheckResult> = results.iter().filter(dead).collect();
     // What is only watched cannot be told when the thing never speaks, which is its own fault.
-    let active = plugin::checks().filter(|check| check.is_active()).map(|check| check.id);
-    let active: BTreeSet<&str> = active.collect();
-    let is_untried = |result: &&CheckResult| {
-        result.verdict == Verdict::Untestable && active.contains(result.check.as_str())
-    };
+    let is_active = |id: &str| plugin::checks().any(|check| check.id == id && check.is_active());
+    let is_untried =
+        |result: &&CheckResult| result.verdict == Verdict::Untestable && is_active(&result.check);
     let untried = results.iter().filter(is_untried).map(|result| Untried {
         check: result.check.clone(),
         requirement: result.requirement.clone(),

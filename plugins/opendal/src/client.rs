@@ -91,7 +91,7 @@ impl Client {
     pub(crate) async fn room(&self, deadline: Deadline) -> Result<SemaphorePermit<'_>, Fault> {
         match timeout(deadline.remaining(), self.memory.acquire()).await {
             // It is never closed.
-            Ok(Ok(room)) if !deadline.remaining().is_zero() => Ok(room),
+            Ok(Ok(room)) if !deadline.has_passed() => Ok(room),
             _ => Err(Fault::Late),
         }
     }

@@ -12,6 +12,9 @@ const REGISTRY: Case = Case {
     ..CHANGES
 };
 
+/// As [`REGISTRY`], of what must be a hit.
+const REUSED: Case = Case { effect: SAME.effect, accept: SAME.accept, ..REGISTRY };
+
 /// Publishes `dep` to a local registry, from where Cargo unpacks it below
 /// CARGO_HOME.
 const PUBLISH: Step = Sh(
@@ -29,6 +32,16 @@ const CONFIG: (&str, &str) = (
 const USER: (&str, &str) =
     ("part/Cargo.toml", manifest!("part" "[dependencies]" "dep = \"0.1.0\""));
 
+/// `dep` without anything particular, and its user.
+const PLAIN: &[(&str, &str)] = &[
+    CONFIG,
+    USER,
+    ("../registry/keep", ""),
+    ("../dep-0.1.0/Cargo.toml", manifest!("dep")),
+    ("../dep-0.1.0/src/lib.rs", value_is!("\"one\".to_owned()")),
+    ("part/src/lib.rs", value_is!("dep::value()")),
+];
+
 /// Edits a file of the unpacked package in place.
 macro_rules! edit_unpacked {
     ($file:literal) => {
@@ -40,14 +53,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "zoo/registry-source-edited",
         claim: "The source of a registry package that was edited in place is an input.",
-        files: &[
-            CONFIG,
-            USER,
-            ("../registry/keep", ""),
-            ("../dep-0.1.0/Cargo.toml", manifest!("dep")),
-            ("../dep-0.1.0/src/lib.rs", value_is!("\"one\".to_owned()")),
-            ("part/src/lib.rs", value_is!("dep::value()")),
-        ],
+        files: PLAIN,
         script: Script::Change(&[edit_unpacked!("src/lib.rs")]),
         ..REGISTRY
     },
@@ -107,37 +113,15 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         id: "zoo/registry-other-workspace",
-        family: "registry",
         claim: "A registry package is a hit in another workspace.",
-        subject: "dep",
-        needs: &[Need::Tool("tar"), Need::Tool("sha256sum")],
-        setup: &[PUBLISH],
-        files: &[
-            CONFIG,
-            USER,
-            ("../registry/keep", ""),
-            ("../dep-0.1.0/Cargo.toml", manifest!("dep")),
-            ("../dep-0.1.0/src/lib.rs", value_is!("\"one\".to_owned()")),
-            ("part/src/lib.rs", value_is!("dep::value()")),
-        ],
+        files: PLAIN,
         script: Script::Change(&[Copy("../ws", "../other/place"), In("../other/place")]),
-        ..SAME
+        ..REUSED
     },
     Case {
         id: "zoo/registry-linked",
-        family: "registry",
         claim: "A registry package is a hit where a link in CARGO_HOME leads to its registry.",
-        subject: "dep",
-        needs: &[Need::Tool("tar"), Need::Tool("sha256sum")],
-        setup: &[PUBLISH],
-        files: &[
-            CONFIG,
-            USER,
-            ("../registry/keep", ""),
-            ("../dep-0.1.0/Cargo.toml", manifest!("dep")),
-            ("../dep-0.1.0/src/lib.rs", value_is!("\"one\".to_owned()")),
-            ("part/src/lib.rs", value_is!("dep::value()")),
-        ],
+        files: PLAIN,
         script: Script::Change(&[
             Copy("../cargo-home", "../other-home"),
             Sh(
@@ -145,7 +129,7 @@ pub(super) const CASES: &[Case] = &[
             ),
             Env("CARGO_HOME", "@CASE@/other-home"),
         ]),
-        ..SAME
+        ..REUSED
     },
     Case {
         id: "zoo/registry-other-home",
@@ -166,11 +150,7 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         id: "zoo/registry-warnings-capped",
-        family: "registry",
         claim: "Warnings of a registry package stay unsaid after a hit.",
-        subject: "dep",
-        needs: &[Need::Tool("tar"), Need::Tool("sha256sum")],
-        setup: &[PUBLISH],
         files: &[
             CONFIG,
             USER,
@@ -183,6 +163,6 @@ pub(super) const CASES: &[Case] = &[
             ("part/src/lib.rs", value_is!("dep::value()")),
         ],
         script: Script::Change(&[]),
-        ..SAME
+        ..REUSED
     },
 ];

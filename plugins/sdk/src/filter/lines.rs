@@ -55,6 +55,14 @@ impl Lines {
         }
     }
 
+    /// Drops what comes until the end of the stream, or the deadline: a flood is there at once,
+    /// whatever time is left.
+    pub(super) fn discard(&mut self, deadline: Deadline) {
+        while !deadline.has_passed()
+            && let Ok(Received::Message(_)) = self.next(deadline.remaining())
+        {}
+    }
+
     /// The next message of what has been read already.
     pub(super) fn take_line(&mut self) -> Result<Option<Message>, FrameError> {
         let has_line = self.has_line();

@@ -73,10 +73,7 @@ impl Peer {
     pub fn close(mut self, limit: Duration) {
         drop(self.sink.take());
         let deadline = Deadline::within(limit);
-        // What it floods is there at once, whatever time is left.
-        while !deadline.remaining().is_zero()
-            && let Ok(Received::Message(_)) = self.lines.next(deadline.remaining())
-        {}
+        self.lines.discard(deadline);
         process::reap(&mut self.child, deadline.remaining());
     }
 }

@@ -87,10 +87,7 @@ impl Session {
     pub(super) fn discard_until_end(&self, limit: Duration) -> Duration {
         let Ok(mut lines) = self.lines.try_lock() else { return limit };
         let deadline = Deadline::within(limit);
-        // What it floods is there at once, whatever time is left.
-        while !deadline.remaining().is_zero()
-            && let Ok(Received::Message(_)) = lines.next(deadline.remaining())
-        {}
+        lines.discard(deadline);
         deadline.remaining()
     }
 

@@ -112,7 +112,7 @@ fn copy_verified(
 }
 
 fn in_time(deadline: Deadline) -> Result<(), Trouble> {
-    if deadline.remaining().is_zero() { Err(Trouble::Late) } else { Ok(()) }
+    if deadline.has_passed() { Err(Trouble::Late) } else { Ok(()) }
 }
 
 fn unusable(error: io::Error) -> Trouble {

@@ -33,7 +33,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, HostMonotonicClock, HostWallClock, I32Exit, WasiCtxBuilder};
 
 use guard::{Left, Quota, refusal};
-use stdio::{Answers, Busy, Complaints, End, Input};
+use stdio::{Answers, Busy, Complaints, End, Input, Output};
 
 /// How often the clock looks, as a part of the time that a guest has.
 const LOOKS_PER_LIMIT: u64 = 8;
@@ -204,8 +204,8 @@ impl Runner {
             .args(&spec.arguments)
             .envs(&spec.env)
             .stdin(self.input.clone())
-            .stdout(self.output.clone())
-            .stderr(self.errors.clone())
+            .stdout(Output(self.output.clone()))
+            .stderr(Output(self.errors.clone()))
             .max_random_size(HOSTCALL_BYTES as u64)
             .allow_tcp(false)
             .allow_udp(false);

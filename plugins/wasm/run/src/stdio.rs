@@ -287,7 +287,50 @@ impl StdinStream for Input {
     }
 }
 
-/// Standard output: what the supervisor reads, and bounds.
+/// Standard output or error, by what becomes of what is written to it.
+#[derive(Clone)]
+pub(crate) struct Output<S>(pub(crate) S);
+
+/// Takes what a guest writes.
+pub(crate) trait Sink: Clone + Send + Sync + 'static {
+    /// Returns when the guest may go on.
+    fn put(&self, bytes: &[u8]) -> std::io::Result<()>;
+}
+
+#[wasmtime_wasi::async_trait]
+impl<S: Sink> Pollable for Output<S> {
+    async fn ready(&mut self) {}
+}
+
+impl<S: Sink> OutputStream for Output<S> {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.0.put(&bytes).map_err(|error| StreamError::LastOperationFailed(error.into()))
+    }
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES)
+    }
+}
+
+impl<S: Sink> IsTerminal for Output<S> {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl<S: Sink> StdoutStream for Output<S> {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        // Preview 1 asks for the other form only.
+        Box::new(tokio::io::sink())
+    }
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+/// What the supervisor reads, and bounds.
 #[derive(Clone)]
 pub(crate) struct Answers {
     file: Arc<File>,
@@ -303,59 +346,24 @@ impl Answers {
     pub(crate) fn say(&self, line: &str) -> std::io::Result<()> {
         (&*self.file).write_all(format!("{line}\n").as_bytes())
     }
-
-    /// Writes up to the end of a line, and returns the rest once the guest may go on.
-    fn write_line<'b>(&self, bytes: &'b [u8]) -> std::io::Result<&'b [u8]> {
-        let feed = bytes.iter().position(|byte| *byte == b'\n');
-        let (line, rest) = bytes.split_at(feed.map_or(bytes.len(), |feed| feed + 1));
-        (&*self.file).write_all(line)?;
-        if feed.is_some() {
-            self.input.hold()?;
-        }
-        Ok(rest)
-    }
 }
 
-#[wasmtime_wasi::async_trait]
-impl Pollable for Answers {
-    async fn ready(&mut self) {}
-}
-
-impl OutputStream for Answers {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let mut rest = &bytes[..];
-        while !rest.is_empty() && self.input.is_heard() {
-            rest = self
-                .write_line(rest)
-                .map_err(|error| StreamError::LastOperationFailed(error.into()))?;
+impl Sink for Answers {
+    fn put(&self, bytes: &[u8]) -> std::io::Result<()> {
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if !self.input.is_heard() {
+                return Ok(());
+            }
+            (&*self.file).write_all(line)?;
+            if line.ends_with(b"\n") {
+                self.input.hold()?;
+            }
         }
         Ok(())
     }
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(WRITE_BYTES)
-    }
 }
 
-impl IsTerminal for Answers {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for Answers {
-    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-        // Preview 1 asks for the other form only.
-        Box::new(tokio::io::sink())
-    }
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(self.clone())
-    }
-}
-
-/// Standard error: what people read, up to a bound.
+/// What people read, up to a bound.
 #[derive(Clone)]
 pub(crate) struct Complaints {
     file: Arc<File>,
@@ -369,39 +377,10 @@ impl Complaints {
     }
 }
 
-#[wasmtime_wasi::async_trait]
-impl Pollable for Complaints {
-    async fn ready(&mut self) {}
-}
-
-impl OutputStream for Complaints {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+impl Sink for Complaints {
+    fn put(&self, bytes: &[u8]) -> std::io::Result<()> {
         let allowed = self.left.load(Ordering::Relaxed).min(bytes.len() as u64);
         self.left.fetch_sub(allowed, Ordering::Relaxed);
-        (&*self.file)
-            .write_all(&bytes[..allowed as usize])
-            .map_err(|error| StreamError::LastOperationFailed(error.into()))
-    }
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(WRITE_BYTES)
-    }
-}
-
-impl IsTerminal for Complaints {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for Complaints {
-    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-        // Preview 1 asks for the other form only.
-        Box::new(tokio::io::sink())
-    }
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(self.clone())
+        (&*self.file).write_all(&bytes[..allowed as usize])
     }
 }

@@ -89,7 +89,7 @@ impl Offers {
             if size > self.bounds.file_size || spent.bytes > self.bounds.size {
                 return Err("it named more bytes than it may".to_owned());
             }
-            if deadline.remaining().is_zero() {
+            if deadline.has_passed() {
                 return Err("it named more than can be looked at in time".to_owned());
             }
             let guest = record.get("path").and_then(Value::as_str).unwrap_or_default();
